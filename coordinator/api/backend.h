@@ -1,0 +1,92 @@
+#pragma once
+
+// What the HTTP API asks of the cluster behind it. The API turns requests into token ids and
+// parameters; the backend turns those into text. Everything here is called on the loop thread.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/batch.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "model/chat/template.h"
+#include "model/tokenizer/tokenizer.h"
+
+namespace potluck::coordinator {
+
+struct GenerationRequest {
+    std::vector<TokenId> prompt;      ///< at least one token
+    std::uint32_t n = 1;              ///< choices; choice i samples with seed + i
+    std::uint32_t max_tokens = 0;     ///< 0: as many as the context holds
+    SamplerSpec sampler;              ///< with the seed that the API fixed
+    std::vector<std::string> stop;    ///< the answer ends before the first of these
+    bool ignore_eos = false;          ///< end-of-generation tokens are never sampled
+    bool logprobs = false;            ///< fill Delta::tokens' log-probabilities
+    std::uint16_t top_logprobs = 0;
+};
+
+enum class FinishReason : std::uint8_t { kStop, kLength };
+
+struct TokenReport {
+    TokenId token = 0;
+    float logprob = 0;
+    std::vector<TokenLogprob> top;  ///< best first
+};
+
+/// New text of one choice. Text that might become a stop string, and half characters, are held back;
+/// the tokens are those whose text is (at last) part of what was sent so far.
+struct Delta {
+    std::uint32_t choice = 0;
+    std::string text;
+    std::vector<TokenReport> tokens;
+};
+
+struct Usage {
+    std::uint32_t prompt_tokens = 0;
+    std::uint32_t completion_tokens = 0;  ///< over all choices
+    std::uint32_t cached_tokens = 0;
+};
+
+/// Receives an answer, on the loop thread. After on_done or on_error nothing more comes.
+class GenerationSink {
+  public:
+    virtual ~GenerationSink() = default;
+    virtual void on_delta(const Delta& delta) = 0;
+    virtual void on_finish(std::uint32_t choice, FinishReason reason) = 0;
+    virtual void on_done(const Usage& usage) = 0;
+    virtual void on_error(const Error& error) = 0;
+};
+
+struct ServedModel {
+    std::string id;
+    std::int64_t created = 0;  ///< unix seconds
+    std::uint32_t context = 0;  ///< positions per request
+    std::shared_ptr<const model::Tokenizer> tokenizer;
+    std::shared_ptr<const model::chat::Template> chat_template;  ///< null: chat is refused, saying why
+    std::string no_chat_reason;
+    SamplerSpec default_sampler;     ///< what the model file recommends (`general.sampling.*`), else the API's defaults
+    std::string fingerprint;         ///< `system_fingerprint`: arithmetic class and plan
+};
+
+struct Health {
+    bool ready = false;
+    std::string status;  ///< for people: "ready", "loading 41 %", "worker desk lost"
+};
+
+class Backend {
+  public:
+    virtual ~Backend() = default;
+    /// Null until a model is being served.
+    virtual const ServedModel* model() const = 0;
+    virtual Health health() const = 0;
+    /// kInvalidArgument: can never fit. kResourceExhausted: the queue is full. kPeerLost: no cluster.
+    /// The sink is kept until it is told the end, and is never called from inside submit.
+    virtual Result<RequestId> submit(GenerationRequest request,
+                                     std::shared_ptr<GenerationSink> sink) = 0;
+    /// The client hung up: its sequences are freed and the sink is dropped without a word.
+    virtual void cancel(RequestId id) = 0;
+};
+
+}  // namespace potluck::coordinator
