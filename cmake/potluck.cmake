@@ -15,6 +15,7 @@ endif()
 add_library(potluck_flags INTERFACE)
 target_compile_options(potluck_flags INTERFACE
     -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor
+    -Wno-missing-field-initializers  # designated initialisers leave the rest at their defaults on purpose
     -ffp-contract=off -fno-math-errno)
 if(POTLUCK_WERROR)
     target_compile_options(potluck_flags INTERFACE -Werror)
@@ -34,8 +35,9 @@ target_include_directories(potluck_flags INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_B
 function(potluck_isa_flags)
     foreach(source IN LISTS ARGN)
         if(source MATCHES "_avx512\\.cpp$")
-            set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
-                "-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mavx512vnni;-mavx512vbmi;-mfma;-mf16c;-mprefer-vector-width=512")
+            set(flags -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512vbmi
+                -mfma -mf16c -mprefer-vector-width=512)
+            set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${flags}")
         elseif(source MATCHES "_avx2\\.cpp$")
             set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
         endif()
@@ -67,6 +69,10 @@ function(potluck_library name)
     endif()
 endfunction()
 
+# All tests with label "unit", and all fuzz programs, for builds that want nothing else.
+add_custom_target(unit_tests)
+add_custom_target(fuzz_targets)
+
 # potluck_test(NAME FOLDER <folder of .cpp files> DEPS <libraries> LIBS <third-party> LABEL <label>)
 function(potluck_test name)
     cmake_parse_arguments(arg "" "FOLDER;LABEL;TIMEOUT" "DEPS;LIBS" ${ARGN})
@@ -86,6 +92,9 @@ function(potluck_test name)
         potluck_flags ${arg_DEPS} ${arg_LIBS} GTest::gmock GTest::gtest_main)
     target_compile_definitions(${name}_test PRIVATE
         POTLUCK_SOURCE_DIR="${CMAKE_SOURCE_DIR}" POTLUCK_BINARY_DIR="${CMAKE_BINARY_DIR}")
+    if(arg_LABEL STREQUAL "unit")
+        add_dependencies(unit_tests ${name}_test)
+    endif()
     gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST
         PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT} SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
 endfunction()
@@ -99,6 +108,7 @@ function(potluck_fuzz name)
     add_executable(fuzz_${name} ${arg_SOURCE})
     list(TRANSFORM arg_DEPS PREPEND potluck_)
     target_link_libraries(fuzz_${name} PRIVATE potluck_flags ${arg_DEPS} ${arg_LIBS} -fsanitize=fuzzer)
+    add_dependencies(fuzz_targets fuzz_${name})
 endfunction()
 
 # potluck_registry(OUTVAR NAMESPACE <ns> HEADER <header> TYPE <type> FUNCTION <name>)

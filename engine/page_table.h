@@ -1,0 +1,81 @@
+#pragma once
+
+// Which pages of a KV pool hold which positions of which sequence. The coordinator and every stage
+// run this same class on the same operations and rows in the same order, so that their tables agree
+// without a round trip; only the pool's size differs, and the coordinator uses the smallest.
+//
+// Thread: none; owned by whoever owns the pool. A page is kPageTokens positions of every layer.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/batch.h"
+#include "base/ids.h"
+#include "base/result.h"
+
+namespace potluck::engine {
+
+using PageIndex = std::int32_t;
+
+/// A page to copy before rows are written: it was shared and one of its sequences appends to it.
+struct PageCopy {
+    PageIndex from = 0;
+    PageIndex to = 0;
+};
+
+class PageTable {
+  public:
+    /// `page_tokens`: positions per page. `max_length`: positions per sequence.
+    PageTable(std::size_t pages, std::size_t page_tokens, std::size_t max_length);
+
+    /// Applies one operation. Errors (kCorrupt, naming the sequence) leave the table as it was:
+    /// opening twice, forking into a sequence that is not open and empty, going beyond the length,
+    /// truncating below a commit, an unknown sequence or checkpoint.
+    Status apply(const Operation& operation);
+
+    /// Gives `position`, which must be the sequence's length, a place: page * page_tokens + offset.
+    /// A copy that must happen first is appended to `copies`. kResourceExhausted if no page is
+    /// free, kCorrupt if the position is not the length (the link is out of step).
+    Result<std::int32_t> append(SeqId seq, std::uint32_t position, std::vector<PageCopy>& copies);
+
+    /// Pages that append() for positions [length, length + n) would take.
+    std::size_t pages_needed(SeqId seq, std::size_t n) const;
+
+    bool contains(SeqId seq) const { return sequences_.contains(seq); }
+    std::size_t sequence_count() const { return sequences_.size(); }
+    /// 0 for an unknown sequence.
+    std::uint32_t length(SeqId seq) const;
+    /// Pages of a sequence in order of position; empty for an unknown one.
+    std::span<const PageIndex> pages(SeqId seq) const;
+    std::size_t page_tokens() const { return page_tokens_; }
+    std::size_t max_length() const { return max_length_; }
+    std::size_t page_count() const { return references_.size(); }
+    std::size_t free_pages() const { return free_.size(); }
+
+  private:
+    struct Sequence {
+        std::vector<PageIndex> pages;
+        std::uint32_t length = 0;
+        std::uint32_t committed = 0;
+        std::vector<std::pair<std::uint64_t, std::uint32_t>> checkpoints;  ///< id, length
+    };
+
+    Status open(const Operation& operation);
+    Status fork(const Operation& operation);
+    Status restore(Sequence& sequence, const Operation& operation);
+    void shorten(Sequence& sequence, std::uint32_t length);
+    void drop(PageIndex page);
+    PageIndex take();
+
+    std::size_t page_tokens_;
+    std::size_t max_length_;
+    std::vector<std::uint32_t> references_;  ///< per page; 0 is free
+    std::vector<PageIndex> free_;            ///< taken from the back
+    std::unordered_map<SeqId, Sequence> sequences_;
+};
+
+}  // namespace potluck::engine

@@ -1,0 +1,329 @@
+#include "engine/shard.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/shard_memory.h"
+#include "engine/steps.h"
+#include "engine/token_history.h"
+#include "kernels/api/ops.h"
+#include "model/sampler/sampler.h"
+
+namespace potluck::engine {
+namespace {
+
+/// Logits of at most this many rows exist at once.
+constexpr std::size_t kHeadRows = 32;
+
+}  // namespace
+
+std::size_t kv_page_bytes(const model::ModelConfig& config, const model::ShardSpec& part) {
+    const std::size_t per_layer = kernels::kPageTokens * config.kv_heads * config.head_dim * 2;
+    return per_layer * sizeof(std::uint16_t) * (part.end - part.begin);
+}
+
+struct Shard::Impl {
+    Impl(kernels::Device& d, model::Graph g, model::ModelConfig c, const ShardOptions& o)
+        : device(d),
+          graph(std::move(g)),
+          config(std::move(c)),
+          options(o),
+          pages(o.kv_pages, kernels::kPageTokens, o.max_length),
+          history(o.max_length),
+          sampler(config.vocabulary),
+          stream(d.create_stream()) {}
+
+    Status load(const model::gguf::Gguf& file, const LoadProgress& progress);
+    Status run(const Batch& batch, std::span<const float> input, std::span<float> output,
+               StepResult& result);
+
+    Status check(const Batch& batch, std::span<const float> input, std::span<float> output) const;
+    std::int32_t table_of(SeqId seq);
+    Status place_rows(const Batch& batch);
+    Status upload_batch();
+    Status copy_pages();
+    Status run_head(const Batch& batch, StepResult& result);
+    void sample(const Row& row, std::span<float> logits, StepResult& result);
+
+    template <typename T>
+    Status upload(const kernels::Buffer& to, const std::vector<T>& from) {
+        return stream->upload(to.data(), std::as_bytes(std::span(from)));
+    }
+    float* at(model::ValueId v) const { return slots[plan.slot_of[v.index]]->as<float>(); }
+
+    kernels::Device& device;
+    model::Graph graph;
+    model::ModelConfig config;
+    ShardOptions options;
+    PageTable pages;
+    TokenHistory history;
+    model::Sampler sampler;
+    std::unique_ptr<kernels::Stream> stream;
+    LogitsObserver observer;
+
+    BufferPlan plan;
+    std::vector<std::unique_ptr<kernels::Buffer>> slots;
+    std::vector<Weight> weights;
+    std::vector<LayerCache> cache_memory;
+    std::vector<kernels::KvCache> caches;
+    BatchMemory memory;
+    std::vector<SizedStep> body, head;
+
+    // Host copies of the batch memory; they stay untouched until the stream is synchronised.
+    std::vector<std::int32_t> tokens, positions, row_slots, row_tables, page_tables, sampled;
+    std::vector<PageCopy> copies;
+    std::vector<SeqId> batch_sequences;  ///< of this batch, in order of their page tables
+    std::vector<float> logits;
+    std::vector<float> raw_logits;  ///< one row, kept where its log-probabilities are asked for
+};
+
+Status Shard::Impl::load(const model::gguf::Gguf& file, const LoadProgress& progress) {
+    POTLUCK_TRY(check_device(device, file, graph, config));
+    POTLUCK_ASSIGN(weights, load_weights(device, file, graph, progress));
+    POTLUCK_ASSIGN(cache_memory, allocate_caches(device, config, options));
+    for (const auto& layer : cache_memory) {
+        caches.push_back({.k = layer.k->as<std::uint16_t>(),
+                          .v = layer.v->as<std::uint16_t>(),
+                          .n_pages = options.kv_pages,
+                          .kv_heads = config.kv_heads,
+                          .head_dim = config.head_dim});
+    }
+    POTLUCK_ASSIGN(memory, allocate_batch_memory(device, graph, config, options));
+    plan = plan_buffers(graph);
+    const std::size_t head_rows = std::min(kHeadRows, options.max_rows);
+    for (const auto& slot : plan.slots) {
+        const std::size_t rows = slot.head ? head_rows : options.max_rows;
+        POTLUCK_ASSIGN(auto buffer, device.allocate(rows * slot.width * sizeof(float)));
+        slots.push_back(std::move(buffer));
+    }
+    const BindContext context{graph, config, plan, slots, weights, caches, memory};
+    body = bind_steps(context, graph.body);
+    head = bind_steps(context, graph.head);
+
+    for (auto* v : {&tokens, &positions, &row_slots, &row_tables, &sampled})
+        v->reserve(options.max_rows);
+    page_tables.reserve(options.max_rows * memory.table_stride);
+    copies.reserve(options.max_rows);
+    batch_sequences.reserve(options.max_rows);
+    if (graph.shard.head) {
+        logits.resize(head_rows * graph.widths[graph.logits.index]);
+        raw_logits.reserve(graph.widths[graph.logits.index]);
+    }
+    return {};
+}
+
+Status Shard::Impl::check(const Batch& batch, std::span<const float> input,
+                          std::span<float> output) const {
+    const std::size_t n = batch.rows.size();
+    if (n > options.max_rows) {
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("batch {} has {} rows, this stage takes {}", batch.id.value, n,
+                                 options.max_rows));
+    }
+    const std::size_t in = graph.shard.embedding ? 0 : n * config.width;
+    const std::size_t out = graph.shard.head ? 0 : n * config.width;
+    if (input.size() != in || output.size() != out) {
+        return error(
+            ErrorCode::kCorrupt,
+            fmt::format(
+                "batch {}: {} rows come with {} and leave with {} values, expected {} and {}",
+                batch.id.value, n, input.size(), output.size(), in, out));
+    }
+    for (const auto& row : batch.rows) {
+        if (row.token < 0 || static_cast<std::uint32_t>(row.token) >= config.vocabulary) {
+            return error(ErrorCode::kInvalidArgument,
+                         fmt::format("sequence {}: token {} is not in the vocabulary of {}",
+                                     row.seq.value, row.token, config.vocabulary));
+        }
+    }
+    return {};
+}
+
+/// The page table of a sequence within this batch. Rows of a sequence come together, so the last
+/// one is nearly always it.
+std::int32_t Shard::Impl::table_of(SeqId seq) {
+    if (batch_sequences.empty() || batch_sequences.back() != seq) {
+        const auto found = std::find(batch_sequences.begin(), batch_sequences.end(), seq);
+        if (found != batch_sequences.end()) {
+            return static_cast<std::int32_t>(found - batch_sequences.begin());
+        }
+        batch_sequences.push_back(seq);
+    }
+    return static_cast<std::int32_t>(batch_sequences.size() - 1);
+}
+
+/// Gives every row its place in the cache and fills the host copies.
+Status Shard::Impl::place_rows(const Batch& batch) {
+    for (auto* v : {&tokens, &positions, &row_slots, &row_tables, &page_tables, &sampled})
+        v->clear();
+    copies.clear();
+    batch_sequences.clear();
+    for (const auto& row : batch.rows) {
+        POTLUCK_ASSIGN(const std::int32_t slot, pages.append(row.seq, row.position, copies));
+        if (graph.shard.head) history.record(row);
+        tokens.push_back(row.token);
+        positions.push_back(static_cast<std::int32_t>(row.position));
+        row_slots.push_back(slot);
+        row_tables.push_back(table_of(row.seq));
+        if ((row.flags & kRowSample) != 0) {
+            sampled.push_back(static_cast<std::int32_t>(tokens.size() - 1));
+        }
+    }
+    page_tables.resize(batch_sequences.size() * memory.table_stride);
+    for (std::size_t table = 0; table < batch_sequences.size(); ++table) {
+        const auto used = pages.pages(batch_sequences[table]);
+        std::copy(used.begin(), used.end(),
+                  page_tables.begin() + static_cast<std::ptrdiff_t>(table * memory.table_stride));
+    }
+    return {};
+}
+
+Status Shard::Impl::upload_batch() {
+    POTLUCK_TRY(upload(*memory.tokens, tokens));
+    POTLUCK_TRY(upload(*memory.positions, positions));
+    POTLUCK_TRY(upload(*memory.slots, row_slots));
+    POTLUCK_TRY(upload(*memory.row_tables, row_tables));
+    POTLUCK_TRY(upload(*memory.page_tables, page_tables));
+    if (!copies.empty()) POTLUCK_TRY(upload(*memory.copies, copies));
+    if (!sampled.empty()) POTLUCK_TRY(upload(*memory.sampled, sampled));
+    return {};
+}
+
+Status Shard::Impl::copy_pages() {
+    if (copies.empty()) return {};
+    for (const auto& cache : caches) {
+        POTLUCK_TRY(device.ops().kv_copy(*stream, {.pages = memory.copies->as<std::int32_t>(),
+                                                   .n_copies = copies.size(),
+                                                   .cache = cache}));
+    }
+    return {};
+}
+
+Status Shard::Impl::run(const Batch& batch, std::span<const float> input, std::span<float> output,
+                        StepResult& result) {
+    result.batch = batch.id;
+    result.rows.clear();
+    result.entries.clear();
+    POTLUCK_TRY(check(batch, input, output));
+    for (const auto& operation : batch.operations) {
+        POTLUCK_TRY(pages.apply(operation));
+        if (graph.shard.head) history.apply(operation);
+    }
+    if (batch.rows.empty()) return {};
+    POTLUCK_TRY(place_rows(batch));
+    POTLUCK_TRY(upload_batch());
+    if (!graph.shard.embedding) {
+        POTLUCK_TRY(
+            stream->upload(reinterpret_cast<std::byte*>(at(graph.input)), std::as_bytes(input)));
+    }
+    POTLUCK_TRY(copy_pages());
+    POTLUCK_TRY(
+        device.ops().rope_angles(*stream, {.positions = memory.positions->as<std::int32_t>(),
+                                           .n_rows = batch.rows.size(),
+                                           .inv_freq = memory.inv_freq->as<double>(),
+                                           .n_pairs = config.rotary.inv_freq.size(),
+                                           .magnitude = config.rotary.magnitude,
+                                           .angles = memory.angles->as<float>()}));
+    POTLUCK_TRY(run_steps(*stream, device.ops(), body, batch.rows.size()));
+    if (graph.shard.head) return run_head(batch, result);
+    POTLUCK_TRY(stream->download(std::as_writable_bytes(output),
+                                 reinterpret_cast<const std::byte*>(at(graph.output))));
+    return stream->synchronize();
+}
+
+/// Logits and samples of the rows that want them, a few at a time.
+Status Shard::Impl::run_head(const Batch& batch, StepResult& result) {
+    const std::size_t width = graph.widths[graph.logits.index];
+    const std::size_t at_once = logits.size() / width;
+    for (std::size_t first = 0; first < sampled.size(); first += at_once) {
+        const std::size_t n = std::min(at_once, sampled.size() - first);
+        POTLUCK_TRY(device.ops().gather_rows(*stream,
+                                             {.x = at(graph.output),
+                                              .indices = memory.sampled->as<std::int32_t>() + first,
+                                              .n_rows = n,
+                                              .width = config.width,
+                                              .out = at(graph.head_input)}));
+        POTLUCK_TRY(run_steps(*stream, device.ops(), head, n));
+        const std::span<float> chunk(logits.data(), n * width);
+        POTLUCK_TRY(stream->download(std::as_writable_bytes(chunk),
+                                     reinterpret_cast<const std::byte*>(at(graph.logits))));
+        POTLUCK_TRY(stream->synchronize());
+        for (std::size_t i = 0; i < n; ++i) {
+            const auto row = static_cast<std::size_t>(sampled[first + i]);
+            sample(batch.rows[row], chunk.subspan(i * width, width), result);
+        }
+    }
+    return stream->synchronize();
+}
+
+void Shard::Impl::sample(const Row& row, std::span<float> values, StepResult& result) {
+    if (observer) observer(row, values);
+    ResultRow out{.seq = row.seq, .position = row.position, .generation = row.generation};
+    const bool with_logprobs = row.logprobs != kNoLogprobs;
+    const std::size_t first_entry = result.entries.size();
+    double log_sum = 0;
+    if (with_logprobs) {
+        log_sum = sampler.log_sum_exp(values);
+        sampler.best(values, row.logprobs, log_sum, result.entries);
+    }
+    out.n_top = static_cast<std::uint16_t>(result.entries.size() - first_entry);
+    // The sampler changes the logits; the chosen token's own comes from before.
+    const SamplerSpec& spec = history.sampler(row.seq);
+    if (with_logprobs) raw_logits.assign(values.begin(), values.end());
+    out.token = sampler.sample(values, spec, history.until(row.seq, row.position), row.position);
+    if (with_logprobs) {
+        const float raw = raw_logits[static_cast<std::size_t>(out.token)];
+        out.logprob = static_cast<float>(static_cast<double>(raw) - log_sum);
+    }
+    result.rows.push_back(out);
+}
+
+Shard::Shard(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Shard::~Shard() = default;
+
+Result<std::unique_ptr<Shard>> Shard::load(const model::gguf::Gguf& file,
+                                           const model::ModelDescription& model,
+                                           kernels::Device& device, const ShardOptions& options,
+                                           const LoadProgress& progress) {
+    if (options.max_rows == 0 || options.max_length == 0) {
+        return error(ErrorCode::kInvalidArgument, "a shard needs room for at least one row");
+    }
+    POTLUCK_ASSIGN(model::Graph graph, model::build_shard(file, model, options.part));
+    auto impl = std::make_unique<Impl>(device, std::move(graph), model.config, options);
+    POTLUCK_TRY(impl->load(file, progress));
+    return std::unique_ptr<Shard>(new Shard(std::move(impl)));
+}
+
+std::size_t Shard::input_width() const {
+    return impl_->graph.shard.embedding ? 0 : impl_->config.width;
+}
+std::size_t Shard::output_width() const {
+    return impl_->graph.shard.head ? 0 : impl_->config.width;
+}
+std::size_t Shard::max_rows() const {
+    return impl_->options.max_rows;
+}
+Status Shard::run(const Batch& batch, std::span<const float> input, std::span<float> output,
+                  StepResult& result) {
+    return impl_->run(batch, input, output, result);
+}
+void Shard::observe_logits(LogitsObserver observer) {
+    impl_->observer = std::move(observer);
+}
+const PageTable& Shard::pages() const {
+    return impl_->pages;
+}
+
+std::uint64_t Shard::weight_bytes() const {
+    std::uint64_t total = 0;
+    for (const auto& weight : impl_->weights) {
+        total += weight.matrix ? weight.matrix->bytes() : weight.vector->size();
+    }
+    return total;
+}
+std::uint64_t Shard::kv_bytes() const {
+    return kv_page_bytes(impl_->config, impl_->options.part) * impl_->options.kv_pages;
+}
+
+}  // namespace potluck::engine

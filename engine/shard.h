@@ -1,0 +1,67 @@
+#pragma once
+
+// One shard of a model on one device: the weights of a layer range, their KV pages, and the
+// resolved list of device calls that a batch walks through.
+//
+// Thread: made and used on the executor thread of its device, which must outlive it. run()
+// allocates nothing except where a batch opens a sequence.
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "base/result.h"
+#include "engine/page_table.h"
+#include "engine/stage_model.h"
+#include "kernels/api/device.h"
+#include "model/gguf/gguf.h"
+#include "model/graph/architecture.h"
+
+namespace potluck::engine {
+
+struct ShardOptions {
+    model::ShardSpec part;
+    std::size_t max_rows = 512;     ///< of one batch
+    std::size_t max_length = 4096;  ///< positions of one sequence
+    std::size_t kv_pages = 64;      ///< of kPageTokens positions each, over all sequences
+};
+
+/// Called with the bytes of the file that are loaded and their total, after each tensor.
+using LoadProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
+
+/// Sees the logits of a sampled row before the sampler changes them.
+using LogitsObserver = std::function<void(const Row& row, std::span<const float> logits)>;
+
+/// Device memory of one KV page (kPageTokens positions) over the layers of a shard.
+std::size_t kv_page_bytes(const model::ModelConfig& config, const model::ShardSpec& part);
+
+class Shard final : public StageModel {
+  public:
+    /// Checks all tensors and the device's abilities (every problem is listed at once), then packs.
+    /// `file` is needed only during the call.
+    static Result<std::unique_ptr<Shard>> load(const model::gguf::Gguf& file,
+                                               const model::ModelDescription& model,
+                                               kernels::Device& device, const ShardOptions& options,
+                                               const LoadProgress& progress = {});
+    ~Shard() override;
+
+    std::size_t input_width() const override;
+    std::size_t output_width() const override;
+    std::size_t max_rows() const override;
+    Status run(const Batch& batch, std::span<const float> input, std::span<float> output,
+               StepResult& result) override;
+
+    void observe_logits(LogitsObserver observer);
+    const PageTable& pages() const;
+    std::uint64_t weight_bytes() const;  ///< device memory of the packed weights
+    std::uint64_t kv_bytes() const;
+
+  private:
+    struct Impl;
+    explicit Shard(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace potluck::engine

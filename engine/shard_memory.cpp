@@ -1,0 +1,146 @@
+#include "engine/shard_memory.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+
+#include "base/portable_math.h"
+
+namespace potluck::engine {
+namespace {
+
+std::vector<kernels::Requirement> requirements(const model::gguf::Gguf& file,
+                                               const model::Graph& graph,
+                                               const model::ModelConfig& config) {
+    std::vector<kernels::Requirement> all;
+    using kernels::OpKind;
+    const auto add_nodes = [&](const std::vector<model::Node>& nodes) {
+        for (const auto& node : nodes) {
+            if (node.kind == model::NodeKind::kMatmul || node.kind == model::NodeKind::kEmbed) {
+                const auto& spec = graph.weights[node.weight];
+                all.push_back(
+                    {.op = node.kind == model::NodeKind::kEmbed ? OpKind::kEmbed : OpKind::kMatmul,
+                     .type = file.find_tensor(spec.name)->type,
+                     .columns = spec.columns});
+            }
+        }
+    };
+    add_nodes(graph.body);
+    add_nodes(graph.head);
+    for (const auto op : {OpKind::kRmsNorm, OpKind::kRopeAngles, OpKind::kRope, OpKind::kKvStore,
+                          OpKind::kKvCopy, OpKind::kAttention, OpKind::kSwiglu, OpKind::kAdd,
+                          OpKind::kGatherRows, OpKind::kQuantize}) {
+        all.push_back({.op = op, .head_dim = config.head_dim});
+    }
+    return all;
+}
+
+/// A norm or bias as f32, whatever float type the file stores it in.
+std::vector<float> read_vector(const model::gguf::TensorInfo& tensor) {
+    std::vector<float> values(tensor.dims[0]);
+    const std::byte* from = tensor.data.data();
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        if (tensor.type == TensorType::kF32) {
+            std::memcpy(&values[i], from + i * 4, 4);
+            continue;
+        }
+        std::uint16_t half = 0;
+        std::memcpy(&half, from + i * 2, 2);
+        values[i] = tensor.type == TensorType::kF16 ? half_to_float(half) : bfloat16_to_float(half);
+    }
+    return values;
+}
+
+}  // namespace
+
+Status check_device(const kernels::Device& device, const model::gguf::Gguf& file,
+                    const model::Graph& graph, const model::ModelConfig& config) {
+    std::set<std::string> problems;
+    for (const auto& requirement : requirements(file, graph, config)) {
+        if (const auto why = device.unsupported(requirement)) problems.insert(*why);
+    }
+    if (problems.empty()) return {};
+    return error(ErrorCode::kUnsupported, fmt::format("device {} cannot run this model: {}",
+                                                      device.name(), fmt::join(problems, "; ")));
+}
+
+Result<std::vector<Weight>> load_weights(kernels::Device& device, const model::gguf::Gguf& file,
+                                         const model::Graph& graph, const LoadProgress& progress) {
+    std::uint64_t total = 0;
+    for (const auto& spec : graph.weights)
+        total += file.find_tensor(spec.name)->bytes;
+    std::uint64_t done = 0;
+    std::vector<Weight> weights;
+    for (const auto& spec : graph.weights) {
+        const auto& tensor = *file.find_tensor(spec.name);
+        Weight weight;
+        if (spec.use == model::WeightUse::kVector) {
+            POTLUCK_ASSIGN(weight.vector, upload_values(device, read_vector(tensor)));
+        } else {
+            auto packed = device.pack(tensor.data, tensor.type, spec.columns, {0, tensor.rows()});
+            if (!packed)
+                return with_context(std::move(packed.error()),
+                                    fmt::format("tensor '{}'", spec.name));
+            weight.matrix = std::move(*packed);
+        }
+        weights.push_back(std::move(weight));
+        done += tensor.bytes;
+        if (progress) progress(done, total);
+    }
+    return weights;
+}
+
+Result<std::vector<LayerCache>> allocate_caches(kernels::Device& device,
+                                                const model::ModelConfig& config,
+                                                const ShardOptions& options) {
+    const std::size_t values =
+        options.kv_pages * kernels::kPageTokens * config.kv_heads * config.head_dim;
+    std::vector<LayerCache> caches;
+    for (auto layer = options.part.begin; layer < options.part.end; ++layer) {
+        LayerCache cache;
+        POTLUCK_ASSIGN(cache.k, device.allocate(values * sizeof(std::uint16_t)));
+        POTLUCK_ASSIGN(cache.v, device.allocate(values * sizeof(std::uint16_t)));
+        caches.push_back(std::move(cache));
+    }
+    return caches;
+}
+
+Result<BatchMemory> allocate_batch_memory(kernels::Device& device, const model::Graph& graph,
+                                          const model::ModelConfig& config,
+                                          const ShardOptions& options) {
+    const std::size_t rows = options.max_rows;
+    constexpr std::size_t kInt = sizeof(std::int32_t);
+    BatchMemory m;
+    m.table_stride = (options.max_length + kernels::kPageTokens - 1) / kernels::kPageTokens;
+    POTLUCK_ASSIGN(m.tokens, device.allocate(rows * kInt));
+    POTLUCK_ASSIGN(m.positions, device.allocate(rows * kInt));
+    POTLUCK_ASSIGN(m.slots, device.allocate(rows * kInt));
+    POTLUCK_ASSIGN(m.row_tables, device.allocate(rows * kInt));
+    POTLUCK_ASSIGN(m.page_tables, device.allocate(rows * m.table_stride * kInt));
+    POTLUCK_ASSIGN(m.copies, device.allocate(rows * 2 * kInt));
+    POTLUCK_ASSIGN(m.sampled, device.allocate(rows * kInt));
+    POTLUCK_ASSIGN(m.inv_freq, upload_values(device, config.rotary.inv_freq));
+    POTLUCK_ASSIGN(m.angles,
+                   device.allocate(rows * config.rotary.inv_freq.size() * 2 * sizeof(float)));
+
+    // The int8 form exists only for widths of whole blocks; other widths feed float weights only.
+    std::size_t activations = 0;
+    for (const std::uint32_t width : graph.widths) {
+        if (width % 32 != 0) continue;
+        activations = std::max(
+            activations, device.activation_bytes(kernels::ActivationForm::kInt8x32, rows, width));
+    }
+    POTLUCK_ASSIGN(m.activations, device.allocate(activations));
+    POTLUCK_ASSIGN(
+        m.attention_scratch,
+        device.allocate(device.attention_scratch_bytes({.max_rows = rows,
+                                                        .max_context = options.max_length,
+                                                        .heads = config.heads,
+                                                        .head_dim = config.head_dim})));
+    return m;
+}
+
+}  // namespace potluck::engine

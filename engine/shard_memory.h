@@ -1,0 +1,45 @@
+#pragma once
+
+// Loading half of a shard: what a device must be able to do, weights, caches and batch memory.
+
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/shard.h"
+#include "engine/steps.h"
+
+namespace potluck::engine {
+
+/// kUnsupported listing everything that the device cannot do for this graph.
+Status check_device(const kernels::Device& device, const model::gguf::Gguf& file,
+                    const model::Graph& graph, const model::ModelConfig& config);
+
+/// Packs every weight of the graph.
+Result<std::vector<Weight>> load_weights(kernels::Device& device, const model::gguf::Gguf& file,
+                                         const model::Graph& graph, const LoadProgress& progress);
+
+/// One layer's keys and values.
+struct LayerCache {
+    std::unique_ptr<kernels::Buffer> k, v;
+};
+Result<std::vector<LayerCache>> allocate_caches(kernels::Device& device,
+                                                const model::ModelConfig& config,
+                                                const ShardOptions& options);
+
+Result<BatchMemory> allocate_batch_memory(kernels::Device& device, const model::Graph& graph,
+                                          const model::ModelConfig& config,
+                                          const ShardOptions& options);
+
+/// A device buffer with these values in it.
+template <typename T>
+Result<std::unique_ptr<kernels::Buffer>> upload_values(kernels::Device& device,
+                                                       const std::vector<T>& values) {
+    POTLUCK_ASSIGN(auto buffer, device.allocate(values.size() * sizeof(T)));
+    const auto stream = device.create_stream();
+    POTLUCK_TRY(stream->upload(buffer->data(), std::as_bytes(std::span(values))));
+    POTLUCK_TRY(stream->synchronize());
+    return buffer;
+}
+
+}  // namespace potluck::engine

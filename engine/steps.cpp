@@ -1,0 +1,168 @@
+#include "engine/steps.h"
+
+#include <cmath>
+#include <optional>
+
+#include "base/check.h"
+
+namespace potluck::engine {
+namespace {
+
+using model::Node;
+using model::NodeKind;
+
+class Binder {
+  public:
+    explicit Binder(const BindContext& c) : c_(c) {}
+
+    void bind(const Node& node) {
+        switch (node.kind) {
+            case NodeKind::kEmbed:
+                push(kernels::EmbedArgs{.weight = matrix(node.weight),
+                                        .tokens = c_.memory.tokens->as<std::int32_t>(),
+                                        .out = at(node.out)});
+                break;
+            case NodeKind::kRmsNorm:
+                push(kernels::RmsNormArgs{.x = at(node.a),
+                                          .weight = vector(node.weight),
+                                          .width = node.group,
+                                          .epsilon = c_.config.rms_epsilon,
+                                          .out = at(node.out)},
+                     width(node.a) / node.group);
+                break;
+            case NodeKind::kMatmul:
+                matmul(node);
+                break;
+            case NodeKind::kRotate:
+                rotate(node);
+                break;
+            case NodeKind::kAttention:
+                attention(node);
+                break;
+            case NodeKind::kSwiglu:
+                push(kernels::SwigluArgs{.gate = at(node.a), .up = at(node.b), .out = at(node.out)},
+                     width(node.a));
+                break;
+            case NodeKind::kAdd:
+                push(kernels::AddArgs{.a = at(node.a), .b = at(node.b), .out = at(node.out)},
+                     width(node.a));
+                break;
+        }
+    }
+
+    std::vector<SizedStep> take() { return std::move(steps_); }
+
+  private:
+    float* at(model::ValueId v) const { return c_.slots[c_.plan.slot_of[v.index]]->as<float>(); }
+    std::size_t width(model::ValueId v) const { return c_.graph.widths[v.index]; }
+    const kernels::PackedWeight* matrix(model::WeightIndex i) const {
+        return c_.weights[i].matrix.get();
+    }
+    const float* vector(model::WeightIndex i) const {
+        return i == model::kNoWeight ? nullptr : c_.weights[i].vector->as<float>();
+    }
+    void push(Step step, std::size_t per_row = 1) { steps_.push_back({step, per_row}); }
+
+    void matmul(const Node& node) {
+        const auto* weight = matrix(node.weight);
+        const bool quantised =
+            kernels::activation_form(weight->type()) == kernels::ActivationForm::kInt8x32;
+        const std::byte* activations = reinterpret_cast<const std::byte*>(at(node.a));
+        if (quantised) {
+            activations = c_.memory.activations->data();
+            if (quantised_ != node.a) {  // products of the same value share its int8 form
+                push(kernels::QuantizeArgs{.x = at(node.a),
+                                           .columns = width(node.a),
+                                           .out = c_.memory.activations->data()});
+                quantised_ = node.a;
+            }
+        }
+        push(kernels::MatmulArgs{.weight = weight,
+                                 .activations = activations,
+                                 .bias = vector(node.bias),
+                                 .out = at(node.out)});
+    }
+
+    void rotate(const Node& node) {
+        const auto& rotary = c_.config.rotary;
+        push(kernels::RopeArgs{.x = at(node.a),
+                               .n_heads = width(node.a) / c_.config.head_dim,
+                               .head_dim = c_.config.head_dim,
+                               .n_pairs = rotary.inv_freq.size(),
+                               .pairing = rotary.pairing == model::RotaryPairing::kHalves
+                                              ? kernels::RopePairing::kHalves
+                                              : kernels::RopePairing::kNeighbours,
+                               .angles = c_.memory.angles->as<float>()});
+    }
+
+    void attention(const Node& node) {
+        const auto& cache = c_.caches[node.layer - c_.graph.shard.begin];
+        push(kernels::KvStoreArgs{.k = at(node.b),
+                                  .v = at(node.c),
+                                  .slots = c_.memory.slots->as<std::int32_t>(),
+                                  .cache = cache});
+        push(kernels::AttentionArgs{
+            .q = at(node.a),
+            .heads = c_.config.heads,
+            .scale = 1.0F / std::sqrt(static_cast<float>(c_.config.head_dim)),
+            .positions = c_.memory.positions->as<std::int32_t>(),
+            .row_tables = c_.memory.row_tables->as<std::int32_t>(),
+            .page_tables = c_.memory.page_tables->as<std::int32_t>(),
+            .table_stride = c_.memory.table_stride,
+            .cache = cache,
+            .scratch = c_.memory.attention_scratch->data(),
+            .scratch_bytes = c_.memory.attention_scratch->size(),
+            .out = at(node.out)});
+    }
+
+    const BindContext& c_;
+    std::vector<SizedStep> steps_;
+    std::optional<model::ValueId> quantised_;
+};
+
+struct Caller {
+    kernels::Stream& stream;
+    const kernels::OpTable& ops;
+    std::size_t n;  ///< rows, groups or values, as the op counts
+
+    Status operator()(kernels::EmbedArgs a) const { return rows(ops.embed, a); }
+    Status operator()(kernels::RmsNormArgs a) const { return rows(ops.rms_norm, a); }
+    Status operator()(kernels::QuantizeArgs a) const { return rows(ops.quantize, a); }
+    Status operator()(kernels::MatmulArgs a) const { return rows(ops.matmul, a); }
+    Status operator()(kernels::RopeArgs a) const { return rows(ops.rope, a); }
+    Status operator()(kernels::KvStoreArgs a) const { return rows(ops.kv_store, a); }
+    Status operator()(kernels::AttentionArgs a) const { return rows(ops.attention, a); }
+    Status operator()(kernels::SwigluArgs a) const { return values(ops.swiglu, a); }
+    Status operator()(kernels::AddArgs a) const { return values(ops.add, a); }
+
+  private:
+    template <typename Args>
+    Status rows(kernels::Op<Args> op, Args& a) const {
+        a.n_rows = n;
+        return op(stream, a);
+    }
+    template <typename Args>
+    Status values(kernels::Op<Args> op, Args& a) const {
+        a.n = n;
+        return op(stream, a);
+    }
+};
+
+}  // namespace
+
+std::vector<SizedStep> bind_steps(const BindContext& context, const std::vector<Node>& nodes) {
+    Binder binder(context);
+    for (const auto& node : nodes)
+        binder.bind(node);
+    return binder.take();
+}
+
+Status run_steps(kernels::Stream& stream, const kernels::OpTable& ops,
+                 const std::vector<SizedStep>& steps, std::size_t n_rows) {
+    for (const auto& [step, per_row] : steps) {
+        POTLUCK_TRY(std::visit(Caller{stream, ops, n_rows * per_row}, step));
+    }
+    return {};
+}
+
+}  // namespace potluck::engine

@@ -1,0 +1,61 @@
+#pragma once
+
+// A graph bound to one device: every call with its addresses, in order. Only the number of rows is
+// filled in when a batch runs.
+
+#include <cstddef>
+#include <memory>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/buffer_plan.h"
+#include "kernels/api/ops.h"
+#include "model/graph/architecture.h"
+
+namespace potluck::engine {
+
+using Step = std::variant<kernels::EmbedArgs, kernels::RmsNormArgs, kernels::QuantizeArgs,
+                          kernels::MatmulArgs, kernels::RopeArgs, kernels::KvStoreArgs,
+                          kernels::AttentionArgs, kernels::SwigluArgs, kernels::AddArgs>;
+
+/// A call and how much of its size comes with each row: groups for norms, values for sums.
+struct SizedStep {
+    Step step;
+    std::size_t per_row = 1;
+};
+
+/// A shard's weights on the device, indexed as Graph::weights: exactly one of the two is set.
+struct Weight {
+    std::unique_ptr<kernels::PackedWeight> matrix;
+    std::unique_ptr<kernels::Buffer> vector;  ///< f32
+};
+
+/// What steps read that changes with every batch; device memory sized for max_rows.
+struct BatchMemory {
+    std::unique_ptr<kernels::Buffer> tokens, positions, slots, row_tables, page_tables, copies,
+        sampled;
+    std::unique_ptr<kernels::Buffer> inv_freq, angles;
+    std::unique_ptr<kernels::Buffer> activations;  ///< int8 rows, shared by all products
+    std::unique_ptr<kernels::Buffer> attention_scratch;
+    std::size_t table_stride = 0;
+};
+
+struct BindContext {
+    const model::Graph& graph;
+    const model::ModelConfig& config;
+    const BufferPlan& plan;
+    const std::vector<std::unique_ptr<kernels::Buffer>>& slots;  ///< of the plan
+    const std::vector<Weight>& weights;
+    const std::vector<kernels::KvCache>& caches;  ///< by layer, from the shard's first
+    const BatchMemory& memory;
+};
+
+std::vector<SizedStep> bind_steps(const BindContext& context,
+                                  const std::vector<model::Node>& nodes);
+
+/// Enqueues the steps for `n_rows` rows.
+Status run_steps(kernels::Stream& stream, const kernels::OpTable& ops,
+                 const std::vector<SizedStep>& steps, std::size_t n_rows);
+
+}  // namespace potluck::engine
