@@ -1,0 +1,57 @@
+#include "coordinator/core/answer_text.h"
+
+#include <algorithm>
+
+namespace potluck::coordinator {
+
+AnswerText::AnswerText(std::shared_ptr<const model::Tokenizer> tokenizer,
+                       std::vector<std::string> stop)
+    : stop_(std::move(stop)), decoder_(std::move(tokenizer)) {}
+
+/// Bytes at the end of `pending_` that may be the beginning of a stop string.
+std::size_t AnswerText::held_back() const {
+    std::size_t longest = 0;
+    for (const auto& stop : stop_) {
+        const std::size_t most = std::min(stop.size() - 1, pending_.size());
+        for (std::size_t n = most; n > longest; --n) {
+            if (pending_.compare(pending_.size() - n, n, stop, 0, n) == 0) {
+                longest = n;
+                break;
+            }
+        }
+    }
+    return longest;
+}
+
+void AnswerText::release(std::size_t bytes, Delta& delta) {
+    delta.text.append(pending_, 0, bytes);
+    pending_.erase(0, bytes);
+    pending_start_ += bytes;
+    while (!tokens_.empty() && tokens_.front().first <= pending_start_) {
+        delta.tokens.push_back(std::move(tokens_.front().second));
+        tokens_.pop_front();
+    }
+}
+
+bool AnswerText::push(TokenReport token, Delta& delta) {
+    pending_ += decoder_.push(token.token);
+    tokens_.emplace_back(pending_start_ + pending_.size(), std::move(token));
+    std::size_t cut = std::string::npos;
+    for (const auto& stop : stop_)
+        cut = std::min(cut, pending_.find(stop));
+    if (cut != std::string::npos) {
+        release(cut, delta);
+        return true;
+    }
+    release(pending_.size() - held_back(), delta);
+    return false;
+}
+
+void AnswerText::finish(Delta& delta) {
+    pending_ += decoder_.flush();
+    for (auto& [end, token] : tokens_)
+        end = std::min(end, pending_start_ + pending_.size());
+    release(pending_.size(), delta);
+}
+
+}  // namespace potluck::coordinator
