@@ -100,7 +100,7 @@ Result<Graph> build_shard(const gguf::Gguf& file, const ModelDescription& model,
 Footprint footprint(const gguf::Gguf& file, const ModelConfig& config) {
     Footprint result;
     result.layer_bytes.resize(config.n_layers);
-    const bool tied = file.find_tensor("output.weight") == nullptr;
+    result.tied = file.find_tensor("output.weight") == nullptr;
     for (const auto& tensor : file.tensors()) {
         unsigned layer = 0;
         const std::string name(tensor.name);
@@ -108,7 +108,7 @@ Footprint footprint(const gguf::Gguf& file, const ModelConfig& config) {
             if (layer < config.n_layers) result.layer_bytes[layer] += tensor.bytes;
         } else if (name == "token_embd.weight") {
             result.embedding_bytes += tensor.bytes;
-            if (tied) result.head_bytes += tensor.bytes;
+            if (result.tied) result.head_bytes += tensor.bytes;
         } else {
             result.head_bytes += tensor.bytes;
         }

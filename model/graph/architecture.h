@@ -46,6 +46,7 @@ struct Footprint {
     std::vector<std::uint64_t> layer_bytes;
     std::uint64_t embedding_bytes = 0;
     std::uint64_t head_bytes = 0;                ///< with tied weights the embedding matrix again
+    bool tied = false;                           ///< head and embedding are one matrix
     std::uint64_t kv_bytes_per_token_layer = 0;  ///< f16 keys and values
 };
 Footprint footprint(const gguf::Gguf& file, const ModelConfig& config);

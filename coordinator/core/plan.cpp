@@ -1,0 +1,165 @@
+#include "coordinator/core/plan.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <numeric>
+#include <set>
+
+namespace potluck::coordinator {
+namespace {
+
+constexpr std::uint32_t kPageTokens = 64;  ///< DESIGN: one attention block, see docs/arithmetic.md
+/// Share of a device's free memory that weights and KV may take; the rest is for activations.
+constexpr double kMemoryShare = 0.85;
+
+std::string human_bytes(std::uint64_t bytes) {
+    if (bytes < (1U << 20)) return fmt::format("{:.0f} KiB", static_cast<double>(bytes) / 1024);
+    if (bytes < (1U << 30))
+        return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
+    return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (1 << 30));
+}
+
+/// Layers per device in proportion to memory, by largest remainder, at least one each while they
+/// last.
+std::vector<std::uint32_t> proportional_split(std::uint32_t layers,
+                                              const std::vector<DeviceOffer>& devices) {
+    double total = 0;
+    for (const auto& d : devices)
+        total += static_cast<double>(std::max<std::uint64_t>(d.free_bytes, 1));
+    std::vector<std::uint32_t> split;
+    double wanted = 0;
+    std::uint32_t given = 0;
+    for (std::size_t i = 0; i < devices.size(); ++i) {
+        wanted +=
+            layers * static_cast<double>(std::max<std::uint64_t>(devices[i].free_bytes, 1)) / total;
+        const auto later = static_cast<std::uint32_t>(devices.size() - 1 - i);
+        auto until = static_cast<std::uint32_t>(wanted + 0.5);
+        if (layers >= devices.size()) until = std::clamp(until, given + 1, layers - later);
+        until = i + 1 == devices.size() ? layers : std::clamp(until, given, layers);
+        split.push_back(until - given);
+        given = until;
+    }
+    return split;
+}
+
+Status check_split(const std::vector<std::uint32_t>& split, std::uint32_t layers,
+                   std::size_t devices) {
+    if (split.size() != devices) {
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("the split {} names {} devices, the cluster has {}",
+                                 fmt::join(split, ","), split.size(), devices));
+    }
+    const auto sum = std::accumulate(split.begin(), split.end(), std::uint64_t{0});
+    if (sum != layers) {
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("the split {} has {} layers, the model has {}",
+                                 fmt::join(split, ","), sum, layers));
+    }
+    return {};
+}
+
+std::uint64_t part_bytes(const model::Footprint& footprint, const model::ShardSpec& part) {
+    std::uint64_t bytes = 0;
+    for (auto layer = part.begin; layer < part.end; ++layer)
+        bytes += footprint.layer_bytes[layer];
+    if (part.embedding) bytes += footprint.embedding_bytes;
+    // A part with both ends holds a tied matrix once.
+    if (part.head) bytes += footprint.head_bytes;
+    if (part.head && part.embedding && footprint.tied) bytes -= footprint.embedding_bytes;
+    return bytes;
+}
+
+/// KV pages that the tightest stage has room for, at most what slots and context can use.
+Result<std::uint64_t> count_pages(const Plan& plan, const model::Footprint& footprint) {
+    const std::uint64_t per_request = (plan.context + kPageTokens - 1) / kPageTokens;
+    std::uint64_t pages = per_request * plan.slots;
+    for (const auto& stage : plan.stages) {
+        const std::uint64_t layers = stage.part.end - stage.part.begin;
+        const std::uint64_t page_bytes = footprint.kv_bytes_per_token_layer * kPageTokens * layers;
+        const auto usable =
+            static_cast<std::uint64_t>(static_cast<double>(stage.free_bytes) * kMemoryShare);
+        const std::uint64_t left = usable > stage.weight_bytes ? usable - stage.weight_bytes : 0;
+        if (page_bytes == 0) continue;
+        if (left / page_bytes < per_request) {
+            return error(
+                ErrorCode::kResourceExhausted,
+                fmt::format("{} has {} free: layers {}..{} need {} for weights and {} for one "
+                            "context of {} tokens",
+                            stage.device_name, human_bytes(stage.free_bytes), stage.part.begin,
+                            stage.part.end, human_bytes(stage.weight_bytes),
+                            human_bytes(page_bytes * per_request), plan.context));
+        }
+        pages = std::min(pages, left / page_bytes);
+    }
+    return pages;
+}
+
+}  // namespace
+
+Result<Plan> make_plan(const model::Footprint& footprint, const model::ModelConfig& config,
+                       const std::vector<DeviceOffer>& devices, const PlanRequest& request) {
+    if (devices.empty())
+        return error(ErrorCode::kInvalidArgument, "there is no device to plan for");
+    if (request.slots == 0 || request.max_batch_rows == 0) {
+        return error(ErrorCode::kInvalidArgument, "slots and batch rows must be at least 1");
+    }
+    if (request.context > config.context_length) {
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("a context of {} is asked for, the model was made for {}",
+                                 request.context, config.context_length));
+    }
+    const auto split =
+        request.split.empty() ? proportional_split(config.n_layers, devices) : request.split;
+    POTLUCK_TRY(check_split(split, config.n_layers, devices.size()));
+    Plan plan;
+    LayerIndex next = 0;
+    for (std::size_t i = 0; i < devices.size(); ++i) {
+        if (split[i] == 0) continue;
+        StagePlacement stage{.node = devices[i].node,
+                             .device = devices[i].device,
+                             .device_name = devices[i].name,
+                             .address = devices[i].address,
+                             .arithmetic_class = devices[i].arithmetic_class};
+        stage.part = {.begin = next, .end = next + split[i], .embedding = next == 0};
+        next += split[i];
+        stage.part.head = next == config.n_layers;
+        stage.weight_bytes = part_bytes(footprint, stage.part);
+        stage.free_bytes = devices[i].free_bytes;
+        plan.stages.push_back(std::move(stage));
+    }
+    plan.context = request.context == 0 ? config.context_length : request.context;
+    plan.slots = request.slots;
+    plan.page_tokens = kPageTokens;
+    plan.max_batch_rows = request.max_batch_rows;
+    plan.max_in_flight = static_cast<std::uint32_t>(plan.stages.size() + 1);
+    POTLUCK_ASSIGN(plan.kv_pages, count_pages(plan, footprint));
+    return plan;
+}
+
+std::string to_string(const Plan& plan) {
+    std::string text = fmt::format("plan {}: {} stage{}\n", plan.epoch.value, plan.stages.size(),
+                                   plan.stages.size() == 1 ? "" : "s");
+    for (std::size_t i = 0; i < plan.stages.size(); ++i) {
+        const auto& s = plan.stages[i];
+        text += fmt::format("  stage {}  layers {:>3}..{:<3} {}{}{} on {} ({} free)\n", i,
+                            s.part.begin, s.part.end - 1, s.part.embedding ? "+embedding " : "",
+                            s.part.head ? "+head " : "", human_bytes(s.weight_bytes), s.device_name,
+                            human_bytes(s.free_bytes));
+    }
+    text += fmt::format(
+        "  context {} tokens per request, {} slots, KV pool {} tokens ({} pages of {})\n",
+        plan.context, plan.slots, plan.kv_pages * plan.page_tokens, plan.kv_pages,
+        plan.page_tokens);
+    return text;
+}
+
+std::string fingerprint(const Plan& plan) {
+    std::set<std::string> classes;
+    for (const auto& s : plan.stages)
+        classes.insert(s.arithmetic_class);
+    return fmt::format("potluck-{}", fmt::join(classes, "+"));
+}
+
+}  // namespace potluck::coordinator

@@ -1,0 +1,67 @@
+#pragma once
+
+// Who holds which part of a model. A plan is a value: it is printed, can be given by hand, and is
+// remembered by its epoch.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "model/graph/architecture.h"
+
+namespace potluck::coordinator {
+
+/// A device that could hold a stage.
+struct DeviceOffer {
+    NodeId node;
+    std::uint32_t device = 0;  ///< of the node
+    std::string name;          ///< for people: "desk/0 cpu (2 threads, avx2)"
+    std::string address;       ///< of the node
+    std::uint64_t free_bytes = 0;
+    std::string arithmetic_class;
+};
+
+struct StagePlacement {
+    NodeId node;
+    std::uint32_t device = 0;
+    std::string device_name;
+    std::string address;
+    std::string arithmetic_class;
+    model::ShardSpec part;
+    std::uint64_t weight_bytes = 0;  ///< of the part, as in the file
+    std::uint64_t free_bytes = 0;
+};
+
+/// One pipeline over all stages in order.
+struct Plan {
+    Epoch epoch;
+    std::vector<StagePlacement> stages;
+    std::uint32_t context = 0;   ///< positions per request
+    std::uint32_t slots = 0;     ///< sequences at once
+    std::uint64_t kv_pages = 0;  ///< of the KV pool, the same on every stage
+    std::uint32_t page_tokens = 0;
+    std::uint32_t max_batch_rows = 0;
+    std::uint32_t max_in_flight = 0;
+};
+
+struct PlanRequest {
+    std::uint32_t context = 0;  ///< 0: what the model was made for
+    std::uint32_t slots = 8;
+    std::uint32_t max_batch_rows = 512;
+    std::vector<std::uint32_t> split;  ///< layers per device, in order; empty: by memory
+};
+
+/// Splits the layers over the devices in proportion to their free memory, or as `split` says; the
+/// first stage has the embedding, the last one the head. Devices that would hold no layer are left
+/// out. Errors (kInvalidArgument, kResourceExhausted) say which number does not fit.
+Result<Plan> make_plan(const model::Footprint& footprint, const model::ModelConfig& config,
+                       const std::vector<DeviceOffer>& devices, const PlanRequest& request);
+
+/// The plan as a table for people.
+std::string to_string(const Plan& plan);
+/// "cpu-1" or "cpu-1+cuda-sm86-1": the classes along the pipeline, and the split.
+std::string fingerprint(const Plan& plan);
+
+}  // namespace potluck::coordinator
