@@ -1,0 +1,29 @@
+#pragma once
+
+// From a path to a model that this build can run.
+
+#include <filesystem>
+#include <memory>
+
+#include "base/result.h"
+#include "engine/shard.h"
+#include "model/gguf/gguf.h"
+#include "model/graph/architecture.h"
+
+namespace potluck::engine {
+
+struct OpenModel {
+    std::shared_ptr<const model::gguf::Gguf> file;
+    model::ModelDescription description;
+};
+
+Result<OpenModel> open_model(const std::filesystem::path& path);
+
+/// Opens `path` and loads a part of it. kCorrupt if the file has not `expected_bytes` (0: any
+/// size).
+Result<std::unique_ptr<StageModel>> load_stage(const std::filesystem::path& path,
+                                               std::uint64_t expected_bytes,
+                                               kernels::Device& device, const ShardOptions& options,
+                                               const LoadProgress& progress);
+
+}  // namespace potluck::engine

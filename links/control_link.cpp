@@ -1,0 +1,106 @@
+#include "links/control_link.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/log.h"
+#include "proto/frame.h"
+
+namespace potluck::links {
+
+proto::Hello make_hello(proto::Hello::Role role, std::string node_name) {
+    proto::Hello hello;
+    hello.set_version_min(proto::kWireVersionMin);
+    hello.set_version_max(proto::kWireVersionMax);
+    hello.set_role(role);
+    hello.set_node_name(proto::to_utf8(node_name));
+    return hello;
+}
+
+Result<std::uint16_t> check_hello(const proto::Hello& hello) {
+    if (!hello.refused().empty()) return error(ErrorCode::kPeerLost, "refused: " + hello.refused());
+    return proto::negotiate(proto::kWireVersionMin, proto::kWireVersionMax, hello.version_min(),
+                            hello.version_max());
+}
+
+std::shared_ptr<ControlLink> ControlLink::attach(std::shared_ptr<transport::Connection> connection,
+                                                 Handler handler) {
+    auto link =
+        std::shared_ptr<ControlLink>(new ControlLink(std::move(connection), std::move(handler)));
+    link->connection_->start(link);
+    return link;
+}
+
+Status ControlLink::send(const proto::Control& message) {
+    if (!connection_) return error(ErrorCode::kPeerLost, "the link is closed");
+    return connection_->send(proto::encode_control(message), {}, {});
+}
+
+void ControlLink::close() {
+    handler_ = {};
+    if (connection_) connection_->close();
+    connection_.reset();
+}
+
+std::shared_ptr<transport::Connection> ControlLink::release() {
+    handler_ = {};
+    return std::move(connection_);
+}
+
+Result<std::span<std::byte>> ControlLink::on_head(std::span<const std::byte>,
+                                                  std::size_t payload_bytes) {
+    return error(ErrorCode::kCorrupt,
+                 fmt::format("a control message of {} came with {} bytes of payload", peer(),
+                             payload_bytes));
+}
+
+Status ControlLink::on_frame(std::span<const std::byte> head, std::span<std::byte>) {
+    POTLUCK_ASSIGN(const proto::Control message, proto::decode_control(head));
+    // The handler may close or release this link, and with it itself.
+    const auto self = shared_from_this();
+    const auto handler = handler_.on_message;
+    if (handler) handler(message);
+    return {};
+}
+
+void ControlLink::on_closed(const Error& reason) {
+    connection_.reset();
+    const auto handler = std::move(handler_.on_closed);
+    handler_ = {};
+    if (handler) handler(reason);
+}
+
+void dial_data(transport::Transport& transport, const std::string& address,
+               const transport::Limits& limits, std::chrono::milliseconds timeout,
+               const proto::Hello& hello, transport::DialHandler on_done) {
+    transport.dial(
+        address, limits, timeout, [=](Result<std::shared_ptr<transport::Connection>> dialled) {
+            if (!dialled) return on_done(std::move(dialled));
+            auto link = std::make_shared<std::shared_ptr<ControlLink>>();
+            ControlLink::Handler handler;
+            handler.on_message = [link, on_done, address](const proto::Control& message) {
+                const auto greeted = std::exchange(*link, nullptr);
+                const auto version =
+                    message.has_hello()
+                        ? check_hello(message.hello())
+                        : Result<std::uint16_t>(error(ErrorCode::kCorrupt, "no greeting came"));
+                if (version) return on_done(greeted->release());
+                greeted->close();
+                on_done(with_context(version.error(), address));
+            };
+            handler.on_closed = [link, on_done, address](const Error& reason) {
+                link->reset();
+                on_done(with_context(reason, address));
+            };
+            *link = ControlLink::attach(std::move(*dialled), std::move(handler));
+            proto::Control greeting;
+            *greeting.mutable_hello() = hello;
+            if (auto sent = (*link)->send(greeting); !sent) {
+                std::exchange(*link, nullptr)->close();
+                on_done(with_context(std::move(sent.error()), address));
+            }
+        });
+}
+
+}  // namespace potluck::links

@@ -1,0 +1,62 @@
+#pragma once
+
+// A connection that carries control messages, and the greeting that every connection begins with:
+// both the coordinator and the workers speak through this.
+//
+// Thread: the loop's, as transport/api.h.
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "proto/control.h"
+#include "transport/api.h"
+
+namespace potluck::links {
+
+/// Our own Hello: versions and software filled in.
+proto::Hello make_hello(proto::Hello::Role role, std::string node_name);
+/// The version to speak with a peer, or why we cannot.
+Result<std::uint16_t> check_hello(const proto::Hello& hello);
+
+/// Decodes control messages and hands them over; closes on what is none.
+class ControlLink : public transport::Receiver, public std::enable_shared_from_this<ControlLink> {
+  public:
+    struct Handler {
+        std::function<void(const proto::Control&)> on_message;
+        std::function<void(const Error&)> on_closed;
+    };
+
+    /// Starts receiving. The link lives as long as its connection or its caller holds it.
+    static std::shared_ptr<ControlLink> attach(std::shared_ptr<transport::Connection> connection,
+                                               Handler handler);
+
+    /// kResourceExhausted if the peer does not read, kPeerLost if it is gone.
+    Status send(const proto::Control& message);
+    /// No more callbacks; the connection closes once what was sent has left.
+    void close();
+    /// Gives the connection up to another receiver (a data link after its greeting).
+    std::shared_ptr<transport::Connection> release();
+    std::string peer() const { return connection_ ? connection_->peer() : "closed"; }
+
+    Result<std::span<std::byte>> on_head(std::span<const std::byte> head,
+                                         std::size_t payload_bytes) override;
+    Status on_frame(std::span<const std::byte> head, std::span<std::byte> payload) override;
+    void on_closed(const Error& reason) override;
+
+  private:
+    ControlLink(std::shared_ptr<transport::Connection> connection, Handler handler)
+        : connection_(std::move(connection)), handler_(std::move(handler)) {}
+
+    std::shared_ptr<transport::Connection> connection_;
+    Handler handler_;
+};
+
+/// Dials, says Hello and waits for a welcome. `on_done` gets the greeted connection, or why there
+/// is none.
+void dial_data(transport::Transport& transport, const std::string& address,
+               const transport::Limits& limits, std::chrono::milliseconds timeout,
+               const proto::Hello& hello, transport::DialHandler on_done);
+
+}  // namespace potluck::links

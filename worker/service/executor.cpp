@@ -1,0 +1,136 @@
+#include "worker/service/executor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace potluck::worker {
+namespace {
+
+constexpr std::size_t kMaxJobs = 1024;
+constexpr std::size_t kMaxReports = 4096;
+
+Status full() {
+    return error(ErrorCode::kResourceExhausted, "the executor's queue is full");
+}
+
+}  // namespace
+
+Executor::Executor(std::unique_ptr<kernels::Device> device, std::function<void()> wake)
+    : device_(std::move(device)),
+      wake_(std::move(wake)),
+      jobs_(kMaxJobs),
+      reports_(kMaxReports),
+      thread_([this] { work(); }) {}
+
+Executor::~Executor() {
+    stopping_ = true;
+    jobs_.close();
+    thread_.join();
+    models_.clear();
+}
+
+Status Executor::load(std::uint64_t stage, LoadJob job) {
+    if (!jobs_.try_push({.kind = JobKind::kLoad, .stage = stage, .load = std::move(job)}))
+        return full();
+    return {};
+}
+
+Status Executor::run(std::uint64_t stage, SlotIndex slot, Slot& contents, std::size_t input_width,
+                     std::size_t output_width) {
+    if (!jobs_.try_push({.kind = JobKind::kRun,
+                         .stage = stage,
+                         .slot = slot,
+                         .contents = &contents,
+                         .input_width = input_width,
+                         .output_width = output_width})) {
+        return full();
+    }
+    return {};
+}
+
+Status Executor::unload(std::uint64_t stage) {
+    if (!jobs_.try_push({.kind = JobKind::kUnload, .stage = stage})) return full();
+    return {};
+}
+
+void Executor::work() {
+    while (auto job = jobs_.pop()) {
+        switch (job->kind) {
+            case JobKind::kLoad:
+                do_load(*job);
+                break;
+            case JobKind::kRun:
+                do_run(*job);
+                break;
+            case JobKind::kUnload:
+                std::erase_if(models_, [&](const auto& m) { return m.first == job->stage; });
+                report({.kind = ReportKind::kUnloaded, .stage = job->stage});
+                break;
+        }
+    }
+}
+
+void Executor::do_load(Job& job) {
+    auto loaded = job.load(*device_, [&](std::uint64_t done, std::uint64_t total) {
+        // A progress report that finds no room is left out; the last word is kLoaded.
+        Report progress{
+            .kind = ReportKind::kProgress, .stage = job.stage, .done = done, .total = total};
+        if (reports_.try_push(std::move(progress))) wake_();
+    });
+    Report done{.kind = ReportKind::kLoaded, .stage = job.stage};
+    if (loaded) {
+        models_.emplace_back(job.stage, std::move(*loaded));
+    } else {
+        done.status = tl::make_unexpected(std::move(loaded.error()));
+    }
+    report(std::move(done));
+}
+
+void Executor::do_run(Job& job) {
+    Report done{.kind = ReportKind::kExecuted, .stage = job.stage, .slot = job.slot};
+    const auto model = std::find_if(models_.begin(), models_.end(),
+                                    [&](const auto& m) { return m.first == job.stage; });
+    if (model == models_.end()) {
+        done.status = error(ErrorCode::kInternal, "a batch came for a stage that is not loaded");
+    } else {
+        Slot& slot = *job.contents;
+        done.status = model->second->run(slot.batch, slot.input_values(job.input_width),
+                                         slot.output_values(job.output_width), slot.result);
+    }
+    report(std::move(done));
+}
+
+void Executor::report(Report report) {
+    // At most one report per job is outstanding, and there are more places than jobs; progress may
+    // fill the rest, so wait for the loop to make room.
+    while (!stopping_ && !reports_.try_push(std::move(report))) {
+        wake_();
+        std::this_thread::yield();
+    }
+    wake_();
+}
+
+void Executor::poll(const ExecutorEvents& events) {
+    while (auto report = reports_.try_pop()) {
+        switch (report->kind) {
+            case ReportKind::kLoaded:
+                events.on_loaded(report->stage, std::move(report->status));
+                break;
+            case ReportKind::kProgress:
+                events.on_progress(report->stage, report->done, report->total);
+                break;
+            case ReportKind::kUnloaded:
+                events.on_unloaded(report->stage);
+                break;
+            case ReportKind::kExecuted:
+                events.on_executed(report->stage, report->slot, std::move(report->status));
+                break;
+        }
+    }
+}
+
+}  // namespace potluck::worker

@@ -1,0 +1,86 @@
+#pragma once
+
+// The one thread that owns a device: it loads and frees shards and runs batches, one job after
+// another. Jobs come through a bounded queue, and what was done goes back through another.
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "base/bounded_queue.h"
+#include "base/result.h"
+#include "engine/shard.h"
+#include "kernels/api/device.h"
+#include "worker/core/stage.h"
+
+namespace potluck::worker {
+
+/// Makes the model of a stage on the executor thread.
+using LoadJob = std::function<Result<std::unique_ptr<engine::StageModel>>(
+    kernels::Device& device, const engine::LoadProgress& progress)>;
+
+/// What the executor reports, on the loop thread.
+struct ExecutorEvents {
+    std::function<void(std::uint64_t stage, Status)> on_loaded;
+    std::function<void(std::uint64_t stage, std::uint64_t done, std::uint64_t total)> on_progress;
+    std::function<void(std::uint64_t stage, SlotIndex slot, Status)> on_executed;
+    std::function<void(std::uint64_t stage)> on_unloaded;  ///< no job refers to its slots any more
+};
+
+class Executor {
+  public:
+    /// `wake` is called on the executor thread after something was done; poll() then reports it.
+    Executor(std::unique_ptr<kernels::Device> device, std::function<void()> wake);
+    ~Executor();  ///< finishes the job under way
+
+    const kernels::Device& device() const { return *device_; }
+
+    /// Stage numbers are the caller's and never reused. kResourceExhausted if the queue is full.
+    Status load(std::uint64_t stage, LoadJob job);
+    Status run(std::uint64_t stage, SlotIndex slot, Slot& contents, std::size_t input_width,
+               std::size_t output_width);
+    /// Frees the model of a stage; its jobs that are queued before still run.
+    Status unload(std::uint64_t stage);
+    /// Loop thread: reports everything that was done since.
+    void poll(const ExecutorEvents& events);
+
+  private:
+    enum class JobKind : std::uint8_t { kLoad, kRun, kUnload };
+    struct Job {
+        JobKind kind = JobKind::kRun;
+        std::uint64_t stage = 0;
+        SlotIndex slot = 0;
+        Slot* contents = nullptr;
+        std::size_t input_width = 0;
+        std::size_t output_width = 0;
+        LoadJob load;
+    };
+    enum class ReportKind : std::uint8_t { kLoaded, kProgress, kExecuted, kUnloaded };
+    struct Report {
+        ReportKind kind = ReportKind::kExecuted;
+        std::uint64_t stage = 0;
+        SlotIndex slot = 0;
+        std::uint64_t done = 0;
+        std::uint64_t total = 0;
+        Status status;
+    };
+
+    void work();
+    void do_load(Job& job);
+    void do_run(Job& job);
+    void report(Report report);
+
+    std::unique_ptr<kernels::Device> device_;
+    std::function<void()> wake_;
+    BoundedQueue<Job> jobs_;
+    BoundedQueue<Report> reports_;
+    /// Executor thread only.
+    std::vector<std::pair<std::uint64_t, std::unique_ptr<engine::StageModel>>> models_;
+    std::atomic<bool> stopping_ = false;
+    std::thread thread_;
+};
+
+}  // namespace potluck::worker

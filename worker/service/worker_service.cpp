@@ -1,0 +1,627 @@
+#include "worker/service/worker_service.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include <boost/asio/steady_timer.hpp>
+
+#include "base/log.h"
+#include "engine/open_model.h"
+#include "links/control_link.h"
+#include "proto/frame.h"
+#include "worker/service/executor.h"
+#include "worker/service/hosted_stage.h"
+#include "worker/service/loop_signal.h"
+
+namespace potluck::worker {
+namespace {
+
+constexpr std::chrono::milliseconds kDialTimeout{5000};
+
+}  // namespace
+
+struct WorkerService::Impl {
+    Impl(boost::asio::io_context& l, transport::Transport& t, WorkerOptions o)
+        : loop(l), transport(t), options(std::move(o)), retry(l) {}
+    ~Impl();
+
+    Status start(std::vector<std::unique_ptr<kernels::Device>> devices);
+
+    // The coordinator.
+    void dial_coordinator();
+    void try_again(const Error& why);
+    void on_control(const proto::Control& message);
+    void register_devices();
+    void tell(const proto::Control& message);
+
+    // A plan's life.
+    void prepare(const proto::Plan& plan);
+    void load(HostedStage& stage, const StagePart& part, const proto::Plan& plan);
+    void on_loaded(std::uint64_t key, Status status);
+    void send_prepared(const std::string& problem);
+    void connect(std::uint64_t epoch);
+    void connect_stage(HostedStage& stage);
+    void on_link(std::uint64_t key, Result<std::shared_ptr<transport::Connection>> link);
+    void retire_all();
+    void fail(HostedStage& stage, const Error& reason);
+
+    // Batches.
+    void accept(std::shared_ptr<transport::Connection> connection);
+    void greet(const std::shared_ptr<links::ControlLink>& link, const proto::Hello& hello);
+    void act(HostedStage& stage, const StageActions& actions);
+    void forward(HostedStage& stage, SlotIndex slot);
+    void forward_local(HostedStage& stage, SlotIndex slot);
+    void on_executed(std::uint64_t key, SlotIndex slot, Status status);
+
+    HostedStage* find(std::uint64_t key);
+    HostedStage* find(const proto::Hello& hello);
+    transport::Limits data_limits() const;
+
+    boost::asio::io_context& loop;
+    transport::Transport& transport;
+    WorkerOptions options;
+    std::function<void()> on_shutdown;
+    boost::asio::steady_timer retry;
+    std::unique_ptr<LoopSignal> signal;
+    std::vector<std::unique_ptr<Executor>> executors;
+    std::unique_ptr<transport::Listener> listener;
+    std::shared_ptr<links::ControlLink> control;
+    std::vector<std::shared_ptr<links::ControlLink>> greeting;  ///< accepted, not yet greeted
+
+    std::uint32_t node_id = 0;
+    proto::Plan plan;
+    std::vector<std::unique_ptr<HostedStage>> stages;    ///< of the plan
+    std::vector<std::unique_ptr<HostedStage>> retiring;  ///< until their executor lets go of them
+    std::vector<std::shared_ptr<transport::Connection>> inbound;
+    std::uint64_t next_key = 1;
+    std::size_t loading = 0;
+    std::size_t linking = 0;
+    /// Callbacks of connections may come after us; they hold this weakly.
+    std::shared_ptr<int> alive = std::make_shared<int>(0);
+};
+
+namespace {
+
+/// Puts the frames of one inbound data connection into the slots of a stage.
+class StageReceiver : public transport::Receiver {
+  public:
+    using Find = std::function<HostedStage*()>;
+    using Act = std::function<void(HostedStage&, const StageActions&)>;
+    using Lost = std::function<void(HostedStage&, const Error&)>;
+    StageReceiver(Find find, Act act, Lost lost)
+        : find_(std::move(find)), act_(std::move(act)), lost_(std::move(lost)) {}
+
+    Result<std::span<std::byte>> on_head(std::span<const std::byte> head,
+                                         std::size_t payload_bytes) override {
+        HostedStage* stage = find_();
+        if (stage == nullptr) return error(ErrorCode::kCancelled, "the stage is gone");
+        POTLUCK_ASSIGN(slot_, stage->core.on_head(head));
+        have_slot_ = true;
+        return stage->core.slot(slot_).input.bytes().first(payload_bytes);
+    }
+
+    Status on_frame(std::span<const std::byte> head, std::span<std::byte> payload) override {
+        HostedStage* stage = find_();
+        if (stage == nullptr) return error(ErrorCode::kCancelled, "the stage is gone");
+        if (payload.empty()) {
+            POTLUCK_ASSIGN(slot_, stage->core.on_head(head));
+        } else if (!std::exchange(have_slot_, false)) {
+            return error(ErrorCode::kInternal, "a payload came without its head");
+        }
+        actions_.clear();
+        stage->core.on_frame(slot_, actions_);
+        act_(*stage, actions_);
+        return {};
+    }
+
+    void on_closed(const Error& reason) override {
+        if (HostedStage* stage = find_()) lost_(*stage, reason);
+    }
+
+  private:
+    Find find_;
+    Act act_;
+    Lost lost_;
+    StageActions actions_;
+    SlotIndex slot_ = 0;
+    bool have_slot_ = false;
+};
+
+/// For connections that only send.
+class NoReceiver : public transport::Receiver {
+  public:
+    explicit NoReceiver(std::function<void(const Error&)> lost) : lost_(std::move(lost)) {}
+    Result<std::span<std::byte>> on_head(std::span<const std::byte>, std::size_t) override {
+        return error(ErrorCode::kCorrupt, "a frame came against the direction of the link");
+    }
+    Status on_frame(std::span<const std::byte>, std::span<std::byte>) override {
+        return error(ErrorCode::kCorrupt, "a frame came against the direction of the link");
+    }
+    void on_closed(const Error& reason) override { lost_(reason); }
+
+  private:
+    std::function<void(const Error&)> lost_;
+};
+
+}  // namespace
+
+WorkerService::Impl::~Impl() {
+    alive.reset();
+    for (auto& connection : inbound)
+        connection->close();
+    for (auto& stage : stages) {
+        if (stage->next) stage->next->close();
+    }
+    for (auto& link : greeting)
+        link->close();
+    if (control) control->close();
+    executors.clear();  // before the slots that their jobs use
+}
+
+Status WorkerService::Impl::start(std::vector<std::unique_ptr<kernels::Device>> devices) {
+    POTLUCK_ASSIGN(
+        signal, LoopSignal::create(loop, [this] {
+            const ExecutorEvents events{
+                .on_loaded = [this](std::uint64_t key,
+                                    Status status) { on_loaded(key, std::move(status)); },
+                .on_progress =
+                    [this](std::uint64_t key, std::uint64_t done, std::uint64_t total) {
+                        const HostedStage* stage = find(key);
+                        if (stage == nullptr) return;
+                        proto::Control message;
+                        auto& progress = *message.mutable_progress();
+                        progress.set_epoch(plan.epoch());
+                        progress.set_pipeline(stage->core.config().route.pipeline.value);
+                        progress.set_stage(stage->core.config().route.stage.value);
+                        progress.set_done_bytes(done);
+                        progress.set_total_bytes(total);
+                        tell(message);
+                    },
+                .on_executed = [this](std::uint64_t key, SlotIndex slot,
+                                      Status status) { on_executed(key, slot, std::move(status)); },
+                .on_unloaded =
+                    [this](std::uint64_t key) {
+                        std::erase_if(retiring, [&](const auto& s) { return s->key == key; });
+                    },
+            };
+            for (auto& executor : executors)
+                executor->poll(events);
+        }));
+    for (auto& device : devices) {
+        executors.push_back(
+            std::make_unique<Executor>(std::move(device), [this] { signal->notify(); }));
+    }
+    auto listening = transport.listen(options.listen, data_limits(),
+                                      [this](std::shared_ptr<transport::Connection> connection) {
+                                          accept(std::move(connection));
+                                      });
+    if (!listening) return tl::make_unexpected(std::move(listening.error()));
+    listener = std::move(*listening);
+    dial_coordinator();
+    return {};
+}
+
+transport::Limits WorkerService::Impl::data_limits() const {
+    transport::Limits limits;
+    limits.max_head_bytes = proto::kMaxHeadBytes;
+    limits.max_payload_bytes = proto::kMaxPayloadBytes;
+    limits.max_queued_bytes = proto::kMaxPayloadBytes;
+    return limits;
+}
+
+HostedStage* WorkerService::Impl::find(std::uint64_t key) {
+    const auto found =
+        std::find_if(stages.begin(), stages.end(), [&](const auto& s) { return s->key == key; });
+    return found == stages.end() ? nullptr : found->get();
+}
+
+HostedStage* WorkerService::Impl::find(const proto::Hello& hello) {
+    for (const auto& stage : stages) {
+        const auto& route = stage->core.config().route;
+        if (route.epoch.value == hello.epoch() && route.pipeline.value == hello.pipeline() &&
+            route.stage.value == hello.stage()) {
+            return stage.get();
+        }
+    }
+    return nullptr;
+}
+
+void WorkerService::Impl::tell(const proto::Control& message) {
+    if (!control) return;
+    if (auto sent = control->send(message); !sent) {
+        log::warning("the coordinator does not take messages: {}", sent.error().message);
+    }
+}
+
+// ---------------------------------------------------------------------------------- coordinator
+
+void WorkerService::Impl::dial_coordinator() {
+    const std::weak_ptr<int> here = alive;
+    transport.dial(options.coordinator, {}, kDialTimeout, [this, here](auto connection) {
+        if (here.expired()) return;
+        if (!connection) return try_again(connection.error());
+        links::ControlLink::Handler handler;
+        handler.on_message = [this](const proto::Control& message) { on_control(message); };
+        handler.on_closed = [this](const Error& reason) {
+            log::warning("the link to the coordinator is lost: {}", reason.message);
+            control.reset();
+            retire_all();
+            try_again(reason);
+        };
+        control = links::ControlLink::attach(std::move(*connection), std::move(handler));
+        proto::Control message;
+        *message.mutable_hello() = links::make_hello(proto::Hello::CONTROL, options.name);
+        tell(message);
+    });
+}
+
+void WorkerService::Impl::try_again(const Error& why) {
+    log::debug("coordinator {}: {}", options.coordinator, why.message);
+    retry.expires_after(options.retry_interval);
+    retry.async_wait([this](const boost::system::error_code& cancelled) {
+        if (!cancelled) dial_coordinator();
+    });
+}
+
+void WorkerService::Impl::register_devices() {
+    proto::Control message;
+    auto& registration = *message.mutable_register_();
+    registration.set_data_address(listener->address());
+    for (const auto& executor : executors) {
+        const auto& device = executor->device();
+        auto& d = *registration.add_devices();
+        d.set_name(device.name());
+        d.set_arithmetic_class(device.arithmetic_class());
+        const std::uint64_t free = device.free_bytes() / executors.size();
+        d.set_free_bytes(options.memory_bytes == 0 ? free : std::min(free, options.memory_bytes));
+        for (const auto& type : tensor_types()) {
+            if (!device.unsupported(
+                    {.op = kernels::OpKind::kMatmul, .type = type.type, .columns = 256})) {
+                d.add_weight_types(std::string(type.name));
+            }
+        }
+    }
+    tell(message);
+}
+
+void WorkerService::Impl::on_control(const proto::Control& message) {
+    using proto::Control;
+    switch (message.message_case()) {
+        case Control::kHello:
+            if (auto version = links::check_hello(message.hello()); !version) {
+                log::failure("the coordinator at {}: {}", options.coordinator,
+                             version.error().message);
+                control->close();
+                control.reset();
+                return try_again(version.error());
+            }
+            return register_devices();
+        case Control::kRegistered:
+            node_id = message.registered().node_id();
+            log::info("registered at {} as node {}", options.coordinator, node_id);
+            return;
+        case Control::kPrepare:
+            return prepare(message.prepare().plan());
+        case Control::kConnect:
+            return connect(message.connect().epoch());
+        case Control::kCancel:
+            if (message.cancel().epoch() != plan.epoch()) return;
+            for (const auto& entry : message.cancel().entries()) {
+                for (auto& stage : stages)
+                    stage->core.cancel(SeqId(entry.seq()), entry.generation());
+            }
+            return;
+        case Control::kPing: {
+            Control answer;
+            answer.mutable_pong()->set_nonce(message.ping().nonce());
+            return tell(answer);
+        }
+        case Control::kShutdown:
+            log::info("leaving: {}", message.shutdown().reason());
+            return on_shutdown();
+        default:
+            log::warning("the coordinator sent a message that is not for workers");
+            return;
+    }
+}
+
+// ------------------------------------------------------------------------------------- the plan
+
+void WorkerService::Impl::retire_all() {
+    for (auto& connection : inbound)
+        connection->close();
+    inbound.clear();
+    for (auto& stage : stages) {
+        if (stage->next) stage->next->close();
+        if (auto queued = executors[stage->device]->unload(stage->key); !queued) {
+            log::failure("stage {} cannot be unloaded: {}", stage->key, queued.error().message);
+        }
+        retiring.push_back(std::move(stage));
+    }
+    stages.clear();
+    loading = linking = 0;
+}
+
+void WorkerService::Impl::prepare(const proto::Plan& wanted) {
+    if (wanted.epoch() <= plan.epoch() && plan.epoch() != 0 && !stages.empty()) {
+        log::warning("a plan of epoch {} came after epoch {}", wanted.epoch(), plan.epoch());
+        return;
+    }
+    retire_all();
+    plan = wanted;
+    auto parts = parts_of(plan, node_id, executors.size());
+    if (!parts) return send_prepared(parts.error().message);
+    for (const auto& part : *parts) {
+        stages.push_back(std::make_unique<HostedStage>(next_key++, part.device, part.config));
+        load(*stages.back(), part, plan);
+    }
+    if (stages.empty()) send_prepared("this worker has no stage in the plan");
+}
+
+void WorkerService::Impl::load(HostedStage& stage, const StagePart& part, const proto::Plan& p) {
+    engine::ShardOptions shard;
+    shard.part = {part.layer_begin, part.layer_end, part.embedding, part.head};
+    shard.max_rows = p.max_batch_rows();
+    shard.max_length = p.context();
+    shard.kv_pages = p.kv_pages();
+    const std::size_t in = part.config.input_width;
+    const std::size_t out = part.config.output_width;
+    LoadJob job =
+        [shard, in, out, path = p.model().path(), bytes = p.model().file_bytes()](
+            kernels::Device& device,
+            const engine::LoadProgress& progress) -> Result<std::unique_ptr<engine::StageModel>> {
+        POTLUCK_ASSIGN(auto model, engine::load_stage(path, bytes, device, shard, progress));
+        if (model->input_width() != in || model->output_width() != out) {
+            return error(ErrorCode::kCorrupt,
+                         fmt::format("{}: rows are {} and {} wide, the plan says {} and {}", path,
+                                     model->input_width(), model->output_width(), in, out));
+        }
+        return model;
+    };
+    ++loading;
+    log::info("loading layers {}..{} of {}", part.layer_begin, part.layer_end, p.model().path());
+    if (auto queued = executors[stage.device]->load(stage.key, std::move(job)); !queued) {
+        send_prepared(queued.error().message);
+    }
+}
+
+void WorkerService::Impl::on_loaded(std::uint64_t key, Status status) {
+    HostedStage* stage = find(key);
+    if (stage == nullptr) return;
+    --loading;
+    if (!status) {
+        log::failure("{}", status.error().message);
+        return send_prepared(status.error().message);
+    }
+    stage->loaded = true;
+    if (loading == 0) send_prepared({});
+}
+
+void WorkerService::Impl::send_prepared(const std::string& problem) {
+    proto::Control message;
+    auto& prepared = *message.mutable_prepared();
+    prepared.set_epoch(plan.epoch());
+    prepared.set_error(proto::to_utf8(problem));
+    for (const auto& stage : stages) {
+        auto& s = *prepared.add_stages();
+        s.set_pipeline(stage->core.config().route.pipeline.value);
+        s.set_stage(stage->core.config().route.stage.value);
+        s.set_kv_pages(plan.kv_pages());
+    }
+    tell(message);
+}
+
+void WorkerService::Impl::connect(std::uint64_t epoch) {
+    if (epoch != plan.epoch()) return;
+    linking = stages.size();
+    std::vector<std::uint64_t> keys;
+    for (const auto& stage : stages)
+        keys.push_back(stage->key);
+    for (const auto key : keys) {
+        if (HostedStage* stage = find(key)) connect_stage(*stage);
+    }
+}
+
+void WorkerService::Impl::connect_stage(HostedStage& stage) {
+    const auto& route = stage.core.config().route;
+    const auto& placed = plan.pipelines(static_cast<int>(route.pipeline.value)).stages();
+    proto::Hello hello = links::make_hello(proto::Hello::DATA, options.name);
+    hello.set_node_id(node_id);
+    hello.set_epoch(route.epoch.value);
+    hello.set_pipeline(route.pipeline.value);
+    hello.set_stage(route.stage.value + 1);
+    std::string address = plan.return_address();
+    if (!stage.core.is_last()) {
+        const auto& next = placed[static_cast<int>(route.stage.value) + 1];
+        if (next.node_id() == node_id) {
+            stage.local_next = find(hello);
+            return on_link(stage.key, std::shared_ptr<transport::Connection>());
+        }
+        address = next.address();
+    }
+    const std::weak_ptr<int> here = alive;
+    links::dial_data(transport, address, data_limits(), kDialTimeout, hello,
+                     [this, here, key = stage.key](auto link) {
+                         if (!here.expired()) on_link(key, std::move(link));
+                     });
+}
+
+void WorkerService::Impl::on_link(std::uint64_t key,
+                                  Result<std::shared_ptr<transport::Connection>> link) {
+    HostedStage* stage = find(key);
+    if (stage == nullptr) {
+        if (link && *link) (*link)->close();
+        return;
+    }
+    proto::Control message;
+    auto& connected = *message.mutable_connected();
+    connected.set_epoch(plan.epoch());
+    if (!link) {
+        connected.set_error(proto::to_utf8(link.error().message));
+        return tell(message);
+    }
+    if (*link) {
+        stage->next = std::move(*link);
+        const std::weak_ptr<int> here = alive;
+        stage->next->start(std::make_shared<NoReceiver>([this, here, key](const Error& reason) {
+            if (here.expired()) return;
+            if (HostedStage* lost = find(key)) {
+                fail(*lost, {ErrorCode::kPeerLost,
+                             "the link to the next stage is lost: " + reason.message});
+            }
+        }));
+    }
+    if (--linking == 0) tell(message);
+}
+
+void WorkerService::Impl::fail(HostedStage& stage, const Error& reason) {
+    if (std::exchange(stage.failed, true)) return;
+    const auto& route = stage.core.config().route;
+    log::failure("stage {}: {}", route.stage.value, reason.message);
+    proto::Control message;
+    auto& failed = *message.mutable_failed();
+    failed.set_epoch(route.epoch.value);
+    failed.set_pipeline(route.pipeline.value);
+    failed.set_stage(route.stage.value);
+    failed.set_error(proto::to_utf8(reason.message));
+    tell(message);
+}
+
+// -------------------------------------------------------------------------------------- batches
+
+void WorkerService::Impl::accept(std::shared_ptr<transport::Connection> connection) {
+    auto link = std::make_shared<std::weak_ptr<links::ControlLink>>();
+    links::ControlLink::Handler handler;
+    const auto forget = [this](const std::shared_ptr<links::ControlLink>& done) {
+        std::erase(greeting, done);
+    };
+    handler.on_message = [this, link, forget](const proto::Control& message) {
+        const auto self = link->lock();
+        if (!self) return;
+        forget(self);
+        if (!message.has_hello() || message.hello().role() != proto::Hello::DATA) {
+            log::warning("{} does not begin with a data greeting", self->peer());
+            return self->close();
+        }
+        greet(self, message.hello());
+    };
+    handler.on_closed = [link, forget](const Error&) { forget(link->lock()); };
+    const auto attached = links::ControlLink::attach(std::move(connection), std::move(handler));
+    *link = attached;
+    greeting.push_back(attached);
+}
+
+void WorkerService::Impl::greet(const std::shared_ptr<links::ControlLink>& link,
+                                const proto::Hello& hello) {
+    proto::Control answer;
+    *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, options.name);
+    HostedStage* stage = find(hello);
+    auto version = links::check_hello(hello);
+    if (!version || stage == nullptr || !stage->loaded) {
+        const std::string why = version ? fmt::format("no stage {} of epoch {} is loaded here",
+                                                      hello.stage(), hello.epoch())
+                                        : version.error().message;
+        log::warning("{}: refused: {}", link->peer(), why);
+        answer.mutable_hello()->set_refused(why);
+        [[maybe_unused]] const auto told = link->send(answer);
+        return link->close();
+    }
+    if (auto sent = link->send(answer); !sent) return link->close();
+    const auto connection = link->release();
+    inbound.push_back(connection);
+    const std::weak_ptr<int> here = alive;
+    connection->start(std::make_shared<StageReceiver>(
+        [this, here, key = stage->key]() -> HostedStage* {
+            if (here.expired()) return nullptr;
+            HostedStage* found = find(key);
+            return found == nullptr || found->failed ? nullptr : found;
+        },
+        [this](HostedStage& s, const StageActions& actions) { act(s, actions); },
+        [this](HostedStage& s, const Error& reason) {
+            fail(s, {ErrorCode::kPeerLost,
+                     "the link from the stage before is lost: " + reason.message});
+        }));
+}
+
+void WorkerService::Impl::act(HostedStage& stage, const StageActions& actions) {
+    for (const auto& action : actions) {
+        if (const auto* run = std::get_if<RunSlot>(&action)) {
+            const auto& config = stage.core.config();
+            auto queued =
+                executors[stage.device]->run(stage.key, run->slot, stage.core.slot(run->slot),
+                                             config.input_width, config.output_width);
+            if (!queued) fail(stage, queued.error());
+        } else {
+            forward(stage, std::get<ForwardSlot>(action).slot);
+        }
+    }
+}
+
+void WorkerService::Impl::on_executed(std::uint64_t key, SlotIndex slot, Status status) {
+    HostedStage* stage = find(key);
+    if (stage == nullptr || stage->failed) return;
+    if (!status) return fail(*stage, status.error());
+    StageActions actions;
+    actions.reserve(2);
+    stage->core.on_executed(slot, actions);
+    act(*stage, actions);
+}
+
+void WorkerService::Impl::forward(HostedStage& stage, SlotIndex slot) {
+    const auto& config = stage.core.config();
+    Slot& contents = stage.core.slot(slot);
+    proto::FrameRoute route = config.route;
+    route.stage = StageIndex(route.stage.value + 1);
+    std::span<const std::byte> payload;
+    if (stage.core.is_last()) {
+        proto::encode_result(route, contents.result, stage.head);
+    } else {
+        proto::encode_rows(route, contents.batch, static_cast<std::uint32_t>(config.output_width),
+                           stage.head);
+        payload = std::as_bytes(contents.output_values(config.output_width));
+    }
+    if (stage.local_next != nullptr) return forward_local(stage, slot);
+    if (!stage.next)
+        return fail(stage, {ErrorCode::kInternal, "a batch came before the links were open"});
+    const std::span<const std::byte> pieces[] = {payload};
+    const std::weak_ptr<int> here = alive;
+    auto sent = stage.next->send(
+        stage.head, payload.empty() ? std::span<const std::span<const std::byte>>{} : pieces,
+        [this, here, key = stage.key, slot](const Status& left) {
+            if (here.expired() || !left) return;
+            if (HostedStage* sender = find(key)) sender->core.on_sent(slot);
+        });
+    if (!sent) fail(stage, sent.error());
+}
+
+/// The next stage is on this worker: the frame goes over without a socket.
+void WorkerService::Impl::forward_local(HostedStage& stage, SlotIndex slot) {
+    HostedStage& next = *stage.local_next;
+    const auto payload =
+        std::as_bytes(stage.core.slot(slot).output_values(stage.core.config().output_width));
+    auto taken = next.core.on_head(stage.head);
+    if (!taken) return fail(next, taken.error());
+    std::memcpy(next.core.slot(*taken).input.data(), payload.data(), payload.size());
+    stage.core.on_sent(slot);
+    StageActions actions;
+    next.core.on_frame(*taken, actions);
+    act(next, actions);
+}
+
+WorkerService::WorkerService(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+WorkerService::~WorkerService() = default;
+
+Result<std::unique_ptr<WorkerService>> WorkerService::start(
+    boost::asio::io_context& loop, transport::Transport& transport, WorkerOptions options,
+    std::vector<std::unique_ptr<kernels::Device>> devices, std::function<void()> on_shutdown) {
+    auto impl = std::make_unique<Impl>(loop, transport, std::move(options));
+    impl->on_shutdown = std::move(on_shutdown);
+    POTLUCK_TRY(impl->start(std::move(devices)));
+    return std::unique_ptr<WorkerService>(new WorkerService(std::move(impl)));
+}
+
+}  // namespace potluck::worker

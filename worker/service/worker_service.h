@@ -1,0 +1,43 @@
+#pragma once
+
+// The worker's shell: registers with a coordinator, loads the stages of a plan, and passes batches
+// from stage to stage. The decisions are worker/core's; this is sockets, threads and buffers.
+//
+// Thread: everything on the loop's, except what executors do on theirs.
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+
+#include "base/result.h"
+#include "kernels/api/device.h"
+#include "transport/api.h"
+
+namespace potluck::worker {
+
+struct WorkerOptions {
+    std::string name;                    ///< for people
+    std::string coordinator;             ///< "host:port"
+    std::string listen = "127.0.0.1:0";  ///< for data connections
+    std::uint64_t memory_bytes = 0;      ///< at most this much per device; 0: what is free
+    std::chrono::milliseconds retry_interval{500};  ///< between attempts to reach the coordinator
+};
+
+class WorkerService {
+  public:
+    /// `on_shutdown` is called when the coordinator says to leave.
+    static Result<std::unique_ptr<WorkerService>> start(
+        boost::asio::io_context& loop, transport::Transport& transport, WorkerOptions options,
+        std::vector<std::unique_ptr<kernels::Device>> devices, std::function<void()> on_shutdown);
+    ~WorkerService();
+
+  private:
+    struct Impl;
+    explicit WorkerService(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace potluck::worker
