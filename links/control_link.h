@@ -34,6 +34,8 @@ class ControlLink : public transport::Receiver, public std::enable_shared_from_t
 
     /// kResourceExhausted if the peer does not read, kPeerLost if it is gone.
     Status send(const proto::Control& message);
+    /// Who is told from now on.
+    void set_handler(Handler handler) { handler_ = std::move(handler); }
     /// No more callbacks; the connection closes once what was sent has left.
     void close();
     /// Gives the connection up to another receiver (a data link after its greeting).

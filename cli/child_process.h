@@ -1,0 +1,34 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace potluck::cli {
+
+/// A worker process of `potluck up`. It is told to end (SIGTERM) when its parent dies or lets go.
+class ChildProcess {
+  public:
+    /// Runs this program with other arguments.
+    static Result<ChildProcess> spawn_self(const std::vector<std::string>& arguments);
+    ChildProcess(ChildProcess&& other) noexcept;
+    ChildProcess& operator=(ChildProcess&&) = delete;
+    ~ChildProcess();
+
+    pid_t pid() const { return pid_; }
+    /// How it ended, for people, or empty while it runs.
+    std::string ended();
+    /// Asks it to end, waits, and kills it if it does not.
+    void stop(std::chrono::milliseconds patience);
+
+  private:
+    explicit ChildProcess(pid_t pid) : pid_(pid) {}
+    pid_t pid_ = -1;
+    std::string ended_;
+};
+
+}  // namespace potluck::cli

@@ -1,0 +1,195 @@
+// The commands that make a cluster: up, coordinator, worker.
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+
+#include "base/log.h"
+#include "cli/child_process.h"
+#include "cli/commands.h"
+#include "cli/devices.h"
+#include "coordinator/api/server.h"
+#include "coordinator/service/coordinator_service.h"
+#include "transport/tcp.h"
+#include "worker/service/worker_service.h"
+
+namespace potluck::cli {
+namespace {
+
+int fail(const Error& e) {
+    std::cerr << "potluck: " << e.message << "\n";
+    return e.code == ErrorCode::kInvalidArgument ? 2 : 1;
+}
+
+/// A coordinator with its API on one loop.
+struct Coordinator {
+    boost::asio::io_context loop{1};
+    std::unique_ptr<transport::Transport> transport = transport::make_tcp_transport(loop);
+    std::unique_ptr<coordinator::CoordinatorService> service;
+    std::unique_ptr<coordinator::ApiServer> api;
+};
+
+std::string where_to_send(const coordinator::ApiServer& api,
+                          const coordinator::ServedModel& model) {
+    return fmt::format(
+        "ready: send chat requests to {0}/v1/chat/completions (model \"{1}\"), for example\n"
+        "  curl {0}/v1/chat/completions -d '{{\"messages\": [{{\"role\": \"user\", \"content\": "
+        "\"Hello\"}}]}}'",
+        api.url(), model.id);
+}
+
+Status start(Coordinator& c, const ClusterOptions& options, const std::string& listen) {
+    coordinator::CoordinatorOptions settings;
+    settings.model_path = options.model;
+    settings.listen = listen;
+    settings.deployment.workers = options.workers;
+    settings.deployment.plan = {
+        .context = options.context, .slots = options.slots, .split = options.split};
+    settings.deployment.plan.max_batch_rows =
+        std::max<std::uint32_t>(options.prefill_chunk + options.slots, 64);
+    settings.scheduler.prefill_chunk = options.prefill_chunk;
+    coordinator::CoordinatorEvents events;
+    events.on_status = [](const std::string& status) { std::cout << status << std::endl; };
+    events.on_plan = [](const coordinator::Plan& plan) {
+        std::cout << to_string(plan) << std::flush;
+    };
+    events.on_ready = [&c](const coordinator::Plan&) {
+        std::cout << where_to_send(*c.api, *c.service->model()) << std::endl;
+    };
+    events.on_lost = [](const Error& reason) {
+        std::cout << "lost: " << reason.message << std::endl;
+    };
+    POTLUCK_ASSIGN(c.service, coordinator::CoordinatorService::start(
+                                  c.loop, *c.transport, std::move(settings), std::move(events)));
+    coordinator::ApiOptions api;
+    api.address = fmt::format("{}:{}", options.host, options.port);
+    POTLUCK_ASSIGN(c.api, coordinator::ApiServer::start(c.loop, *c.service, std::move(api)));
+    return {};
+}
+
+/// Runs until Ctrl-C or SIGTERM, then tells the workers to leave.
+void serve(Coordinator& c) {
+    boost::asio::signal_set stop(c.loop, SIGINT, SIGTERM);
+    stop.async_wait([&](const boost::system::error_code& cancelled, int) {
+        if (cancelled) return;
+        std::cout << "stopping" << std::endl;
+        c.api->stop();
+        c.service->shut_down("the coordinator stops");
+        c.loop.stop();
+    });
+    c.loop.run();
+    // What was just said to the workers leaves with the last turns of the loop.
+    c.loop.restart();
+    c.loop.run_for(std::chrono::milliseconds(20));
+}
+
+std::vector<std::string> worker_arguments(const ClusterOptions& options,
+                                          const std::string& coordinator, std::uint32_t index,
+                                          std::uint64_t memory_bytes) {
+    std::vector<std::string> arguments = {"worker",
+                                          "--coordinator",
+                                          coordinator,
+                                          "--name",
+                                          fmt::format("local-{}", index + 1),
+                                          "--devices",
+                                          options.devices,
+                                          "--memory",
+                                          fmt::format("{}", memory_bytes)};
+    std::size_t threads = options.threads;
+    if (threads == 0)
+        threads = std::max<std::size_t>(std::thread::hardware_concurrency() / options.workers, 1);
+    arguments.insert(arguments.end(), {"--threads", std::to_string(threads)});
+    if (!options.isa.empty()) arguments.insert(arguments.end(), {"--isa", options.isa});
+    if (options.verbose) arguments.emplace_back("--verbose");
+    return arguments;
+}
+
+}  // namespace
+
+int run_up(const ClusterOptions& options) {
+    log::init(options.verbose ? log::Level::kInfo : log::Level::kWarning, "coordinator");
+    Coordinator c;
+    if (auto started = start(c, options, "127.0.0.1:0"); !started) return fail(started.error());
+    // The workers share this machine: each may take its part of what is free now.
+    auto probe = make_devices("cpu", {.threads = 1});
+    if (!probe) return fail(probe.error());
+    const std::uint64_t memory_bytes = probe->front()->free_bytes() / options.workers;
+    std::vector<ChildProcess> children;
+    for (std::uint32_t i = 0; i < options.workers; ++i) {
+        auto child = ChildProcess::spawn_self(
+            worker_arguments(options, c.service->worker_address(), i, memory_bytes));
+        if (!child) return fail(child.error());
+        children.push_back(std::move(*child));
+    }
+    std::vector<pid_t> pids;
+    for (const auto& child : children)
+        pids.push_back(child.pid());
+    std::cout << fmt::format("started {} worker{} (process {})", children.size(),
+                             children.size() == 1 ? "" : "s", fmt::join(pids, ", "))
+              << std::endl;
+    boost::asio::signal_set child_ended(c.loop, SIGCHLD);
+    std::function<void()> watch = [&] {
+        child_ended.async_wait([&](const boost::system::error_code& cancelled, int) {
+            if (cancelled) return;
+            for (auto& child : children) {
+                if (const auto how = child.ended(); !how.empty()) {
+                    log::warning("worker process {} {}", child.pid(), how);
+                }
+            }
+            watch();
+        });
+    };
+    watch();
+    serve(c);
+    return 0;
+}
+
+int run_coordinator(const ClusterOptions& options) {
+    log::init(options.verbose ? log::Level::kInfo : log::Level::kWarning, "coordinator");
+    Coordinator c;
+    if (auto started = start(c, options, options.listen); !started) return fail(started.error());
+    std::cout << fmt::format("workers join with: potluck worker --coordinator {}",
+                             c.service->worker_address())
+              << std::endl;
+    serve(c);
+    return 0;
+}
+
+int run_worker(const WorkerCommandOptions& options) {
+    std::string name = options.name;
+    if (name.empty()) {
+        char host[256] = {};
+        ::gethostname(host, sizeof host - 1);
+        name = host;
+    }
+    log::init(options.verbose ? log::Level::kInfo : log::Level::kWarning, "worker " + name);
+    auto devices = make_devices(options.devices, {options.threads, options.isa});
+    if (!devices) return fail(devices.error());
+    boost::asio::io_context loop(1);
+    const auto transport = transport::make_tcp_transport(loop);
+    worker::WorkerOptions settings{.name = name,
+                                   .coordinator = options.coordinator,
+                                   .listen = options.listen,
+                                   .memory_bytes = options.memory_bytes};
+    auto service = worker::WorkerService::start(loop, *transport, std::move(settings),
+                                                std::move(*devices), [&loop] { loop.stop(); });
+    if (!service) return fail(service.error());
+    boost::asio::signal_set stop(loop, SIGINT, SIGTERM);
+    stop.async_wait([&](const boost::system::error_code& cancelled, int) {
+        if (!cancelled) loop.stop();
+    });
+    loop.run();
+    return 0;
+}
+
+}  // namespace potluck::cli

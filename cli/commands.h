@@ -1,0 +1,87 @@
+#pragma once
+
+// The commands of the program: each takes its options and returns an exit code (0 fine, 1 failed,
+// 2 wrong use), having said on stderr what went wrong.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace potluck::cli {
+
+/// The bundled model, found beside the program's build or in the share folder of an installation.
+std::string default_model();
+
+struct LocalModelOptions {
+    std::string model;
+    std::string device = "cpu";
+    std::size_t threads = 0;
+    std::string isa;
+    std::uint32_t context = 0;
+    std::uint32_t prefill_chunk = 256;
+    bool verbose = false;
+};
+
+struct RunOptions {
+    LocalModelOptions local;
+    std::string prompt;
+    std::uint32_t max_tokens = 128;
+    float temperature = 0;
+    std::uint64_t seed = 0;
+    bool ids = false;  ///< print token ids instead of text
+    bool ignore_eos = false;
+};
+int run_run(const RunOptions& options);
+
+struct PerplexityOptions {
+    LocalModelOptions local;
+    std::string file;
+};
+int run_perplexity(const PerplexityOptions& options);
+
+int run_tokenize(const std::string& model);
+int run_inspect_command(const std::string& model, bool tensors);
+
+struct ClusterOptions {
+    std::string model;
+    std::uint32_t workers = 1;
+    std::string devices = "cpu";  ///< of each worker that `up` starts
+    std::size_t threads = 0;      ///< per device
+    std::string isa;
+    std::string host = "127.0.0.1";
+    std::uint16_t port = 8080;
+    std::string listen = "127.0.0.1:7070";  ///< for workers, of `coordinator`
+    std::vector<std::uint32_t> split;
+    std::uint32_t context = 0;
+    std::uint32_t slots = 8;
+    std::uint32_t prefill_chunk = 256;
+    bool verbose = false;
+};
+/// A coordinator and local workers as processes of their own.
+int run_up(const ClusterOptions& options);
+int run_coordinator(const ClusterOptions& options);
+
+struct WorkerCommandOptions {
+    std::string coordinator;
+    std::string name;
+    std::string listen = "127.0.0.1:0";
+    std::string devices = "cpu";
+    std::size_t threads = 0;
+    std::string isa;
+    std::uint64_t memory_bytes = 0;
+    bool verbose = false;
+};
+int run_worker(const WorkerCommandOptions& options);
+
+struct ChatCommandOptions {
+    std::string host = "127.0.0.1";
+    std::uint16_t port = 8080;
+    std::string message;  ///< empty: interactive
+    std::string system;
+    std::uint32_t max_tokens = 0;
+    float temperature = -1;  ///< negative: the server's default
+};
+int run_chat(const ChatCommandOptions& options);
+int run_status(const std::string& host, std::uint16_t port);
+
+}  // namespace potluck::cli

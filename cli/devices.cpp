@@ -1,0 +1,54 @@
+#include "cli/devices.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <sstream>
+#include <thread>
+
+#include "kernels/cpu/cpu_device.h"
+#include "kernels/deferred/deferred_device.h"
+
+namespace potluck::cli {
+namespace {
+
+Result<std::unique_ptr<kernels::Device>> make_cpu(const DeviceOptions& options,
+                                                  std::size_t sharers) {
+    kernels::cpu::CpuOptions cpu{.threads = options.threads};
+    if (cpu.threads == 0 && sharers > 1) {
+        cpu.threads = std::max<std::size_t>(std::thread::hardware_concurrency() / sharers, 1);
+    }
+    if (!options.isa.empty()) {
+        cpu.isa = kernels::cpu::parse_isa(options.isa);
+        if (!cpu.isa) {
+            return error(ErrorCode::kInvalidArgument,
+                         fmt::format("instruction set '{}' is not known (scalar, avx2, avx512)",
+                                     options.isa));
+        }
+    }
+    return kernels::cpu::make_cpu_device(cpu);
+}
+
+}  // namespace
+
+Result<std::vector<std::unique_ptr<kernels::Device>>> make_devices(const std::string& names,
+                                                                   const DeviceOptions& options) {
+    const auto count = static_cast<std::size_t>(std::count(names.begin(), names.end(), ',')) + 1;
+    std::vector<std::unique_ptr<kernels::Device>> devices;
+    std::istringstream list(names);
+    for (std::string name; std::getline(list, name, ',');) {
+        if (name != "cpu" && name != "deferred") {
+            return error(ErrorCode::kInvalidArgument,
+                         fmt::format("device '{}' is not known (cpu, deferred)", name));
+        }
+        POTLUCK_ASSIGN(auto device, make_cpu(options, count));
+        if (name == "deferred") {
+            POTLUCK_ASSIGN(device, kernels::deferred::make_deferred_device(std::move(device)));
+        }
+        devices.push_back(std::move(device));
+    }
+    if (devices.empty()) return error(ErrorCode::kInvalidArgument, "no device is named");
+    return devices;
+}
+
+}  // namespace potluck::cli

@@ -1,0 +1,209 @@
+// The `potluck` program: reads the command line and calls the command.
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <climits>
+#include <csignal>
+#include <exception>
+#include <filesystem>
+#include <iostream>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/commands.h"
+
+namespace potluck::cli {
+
+std::string default_model() {
+    namespace fs = std::filesystem;
+    const std::string name = "tiny-coder-q8_0.gguf";
+    std::error_code ignored;
+    const fs::path program = fs::read_symlink("/proc/self/exe", ignored).parent_path();
+    // From the installed share folder, then upwards from the build folder to the checkout's
+    // models/.
+    std::vector<fs::path> places = {program / "../share/potluck/models"};
+    for (fs::path up = program; up.has_relative_path(); up = up.parent_path())
+        places.push_back(up / "models");
+    for (const auto& place : places) {
+        if (fs::exists(place / name, ignored)) return (place / name).lexically_normal().string();
+    }
+    return (fs::path("models") / name).string();
+}
+
+namespace {
+
+void add_model(CLI::App& command, std::string& model) {
+    command.add_option("--model,-m", model, "GGUF file (of a split set: the first)")
+        ->capture_default_str()
+        ->type_name("FILE");
+}
+
+void add_local(CLI::App& command, LocalModelOptions& local) {
+    add_model(command, local.model);
+    command.add_option("--threads,-t", local.threads, "CPU threads; 0: all cores");
+    command.add_option("--device", local.device, "cpu, or deferred (for tests)")
+        ->capture_default_str();
+    command.add_option("--isa", local.isa, "force an instruction set: scalar, avx2, avx512");
+    command.add_option("--context", local.context, "positions; 0: what the model was made for");
+    command.add_option("--prefill-chunk", local.prefill_chunk, "prompt tokens per step")
+        ->check(CLI::Range(1, 4096))
+        ->capture_default_str();
+    command.add_flag("--verbose,-v", local.verbose, "print load, prefill and decode times");
+}
+
+void add_cluster(CLI::App& command, ClusterOptions& o) {
+    add_model(command, o.model);
+    command.add_option("--workers,-n", o.workers, "workers to wait for")
+        ->check(CLI::Range(1, 256))
+        ->capture_default_str();
+    command.add_option("--host", o.host, "address of the API; only loopback until it has keys")
+        ->capture_default_str();
+    command.add_option("--port,-p", o.port, "port of the API; 0: any free one")
+        ->capture_default_str();
+    command
+        .add_option("--split", o.split,
+                    "layers per device, in order, e.g. 3,3,2 (default: by memory)")
+        ->delimiter(',');
+    command.add_option("--context", o.context,
+                       "positions per request; 0: what the model was made for");
+    command.add_option("--slots", o.slots, "answers made at once")
+        ->check(CLI::Range(1, 4096))
+        ->capture_default_str();
+    command.add_option("--prefill-chunk", o.prefill_chunk, "prompt tokens per batch")
+        ->check(CLI::Range(1, 4096))
+        ->capture_default_str();
+    command.add_flag("--verbose,-v", o.verbose, "say more on stderr");
+}
+
+/// All commands with the options that the command line fills in.
+struct Program {
+    CLI::App app{
+        "Potluck pools the machines of a home into one inference cluster behind an "
+        "OpenAI-compatible address.\n\nStart with:  potluck up --workers 3"};
+    RunOptions run;
+    PerplexityOptions perplexity;
+    ClusterOptions up, coordinator;
+    WorkerCommandOptions worker;
+    ChatCommandOptions chat, status;
+    std::string tokenize_model = default_model();
+    std::string inspect_model;
+    bool inspect_brief = false;
+    int exit_code = 0;
+
+    Program();
+    void add_cluster_commands();
+    void add_local_commands();
+    void add_client_commands();
+};
+
+Program::Program() {
+    app.require_subcommand(1);
+    app.set_version_flag("--version", std::string("potluck ") + POTLUCK_VERSION);
+    run.local.model = perplexity.local.model = up.model = coordinator.model = tokenize_model;
+    add_cluster_commands();
+    add_client_commands();
+    add_local_commands();
+}
+
+void Program::add_cluster_commands() {
+    auto* u = app.add_subcommand("up", "Start a coordinator and workers on this machine");
+    add_cluster(*u, up);
+    u->add_option("--threads,-t", up.threads,
+                  "CPU threads of each worker's device; 0: the cores shared out");
+    u->add_option("--devices", up.devices, "devices of each worker, e.g. cpu,cpu")
+        ->capture_default_str();
+    u->add_option("--isa", up.isa, "force an instruction set: scalar, avx2, avx512");
+    u->callback([this] { exit_code = run_up(up); });
+
+    auto* c = app.add_subcommand("coordinator", "Start a coordinator that waits for workers");
+    add_cluster(*c, coordinator);
+    c->add_option("--listen", coordinator.listen,
+                  "where workers join; only loopback until links are authenticated")
+        ->capture_default_str();
+    c->callback([this] { exit_code = run_coordinator(coordinator); });
+
+    auto* w = app.add_subcommand("worker", "Bring this machine's devices to a coordinator");
+    w->add_option("--coordinator,-c", worker.coordinator, "its address, host:port")->required();
+    w->add_option("--name", worker.name, "for people; default: the host's name");
+    w->add_option("--listen", worker.listen, "where other workers reach this one")
+        ->capture_default_str();
+    w->add_option("--devices", worker.devices, "e.g. cpu,cpu")->capture_default_str();
+    w->add_option("--threads,-t", worker.threads,
+                  "CPU threads per device; 0: the cores shared out");
+    w->add_option("--isa", worker.isa, "force an instruction set: scalar, avx2, avx512");
+    w->add_option("--memory", worker.memory_bytes,
+                  "use at most this much per device, e.g. 4GiB; 0: what is free")
+        ->transform(CLI::AsSizeValue(false));
+    w->add_flag("--verbose,-v", worker.verbose, "say more on stderr");
+    w->callback([this] { exit_code = run_worker(worker); });
+}
+
+void Program::add_client_commands() {
+    auto* c = app.add_subcommand("chat", "Talk to a running cluster");
+    c->add_option("--host", chat.host)->capture_default_str();
+    c->add_option("--port,-p", chat.port)->capture_default_str();
+    c->add_option("--system", chat.system, "system message");
+    c->add_option("--max-tokens", chat.max_tokens, "0: as many as fit");
+    c->add_option("--temperature", chat.temperature, "default: the server's");
+    c->add_option("message", chat.message,
+                  "one message; without it the conversation is interactive");
+    c->callback([this] { exit_code = run_chat(chat); });
+
+    auto* s = app.add_subcommand("status", "Say how a running cluster is");
+    s->add_option("--host", status.host)->capture_default_str();
+    s->add_option("--port,-p", status.port)->capture_default_str();
+    s->callback([this] { exit_code = run_status(status.host, status.port); });
+}
+
+void Program::add_local_commands() {
+    auto* r = app.add_subcommand("run", "Complete a prompt in this process, without a network");
+    add_local(*r, run.local);
+    r->add_option("--prompt", run.prompt, "text to continue; special tokens are parsed")
+        ->required();
+    r->add_option("--max-tokens", run.max_tokens)->capture_default_str();
+    r->add_option("--temperature", run.temperature, "0: greedy")->capture_default_str();
+    r->add_option("--seed", run.seed)->capture_default_str();
+    r->add_flag("--ids", run.ids, "print token ids instead of text");
+    r->add_flag("--ignore-eos", run.ignore_eos, "never end before --max-tokens");
+    r->callback([this] { exit_code = run_run(run); });
+
+    auto* p = app.add_subcommand("perplexity", "Measure how well a model predicts a text");
+    add_local(*p, perplexity.local);
+    p->add_option("--file,-f", perplexity.file, "text")->required();
+    p->callback([this] { exit_code = run_perplexity(perplexity); });
+
+    auto* t = app.add_subcommand("tokenize", "Token ids of the text on standard input");
+    add_model(*t, tokenize_model);
+    t->callback([this] { exit_code = run_tokenize(tokenize_model); });
+
+    auto* i = app.add_subcommand("inspect", "Show what a model file holds and what is unsupported");
+    i->add_option("file", inspect_model, "GGUF file")->required();
+    i->add_flag("--brief", inspect_brief, "without the list of tensors");
+    i->callback([this] { exit_code = run_inspect_command(inspect_model, !inspect_brief); });
+}
+
+int run_program(int argc, char** argv) {
+    std::signal(SIGPIPE, SIG_IGN);
+    // CLI11 and the standard library throw; this is where that ends.
+    try {
+        Program program;
+        try {
+            program.app.parse(argc, argv);
+        } catch (const CLI::ParseError& e) {
+            const int code = program.app.exit(e);
+            return code == 0 ? 0 : 2;
+        }
+        return program.exit_code;
+    } catch (const std::exception& e) {
+        std::cerr << "potluck: internal error: " << e.what() << "\n";
+        return 1;
+    }
+}
+
+}  // namespace
+}  // namespace potluck::cli
+
+int main(int argc, char** argv) {
+    return potluck::cli::run_program(argc, argv);
+}

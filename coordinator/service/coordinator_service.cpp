@@ -1,0 +1,560 @@
+#include "coordinator/service/coordinator_service.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "base/log.h"
+#include "coordinator/service/served_model.h"
+#include "links/control_link.h"
+#include "proto/frame.h"
+
+namespace potluck::coordinator {
+namespace {
+
+constexpr std::chrono::milliseconds kDialTimeout{5000};
+constexpr RequestId kWarmUp(0);  ///< the request that shows that a new pipeline works
+
+proto::Plan to_proto(const Plan& plan, const ModelFacts& facts, const std::string& return_address) {
+    proto::Plan message;
+    message.set_epoch(plan.epoch.value);
+    auto& model = *message.mutable_model();
+    model.set_name(proto::to_utf8(facts.served.id));
+    model.set_path(facts.path);
+    model.set_file_bytes(facts.file_bytes);
+    model.set_width(facts.config.width);
+    auto& pipeline = *message.add_pipelines();
+    for (const auto& stage : plan.stages) {
+        auto& s = *pipeline.add_stages();
+        s.set_node_id(stage.node.value);
+        s.set_device(stage.device);
+        s.set_layer_begin(stage.part.begin);
+        s.set_layer_end(stage.part.end);
+        s.set_embedding(stage.part.embedding);
+        s.set_head(stage.part.head);
+        s.set_address(stage.address);
+    }
+    message.set_context(plan.context);
+    message.set_slots(plan.slots);
+    message.set_kv_pages(plan.kv_pages);
+    message.set_page_tokens(plan.page_tokens);
+    message.set_max_batch_rows(plan.max_batch_rows);
+    message.set_max_in_flight(plan.max_in_flight);
+    message.set_return_address(return_address);
+    return message;
+}
+
+}  // namespace
+
+struct CoordinatorService::Impl {
+    Impl(transport::Transport& t, CoordinatorOptions o, CoordinatorEvents e, ModelFacts f)
+        : transport(t),
+          options(std::move(o)),
+          events(std::move(e)),
+          facts(std::move(f)),
+          deployment(options.deployment, facts.footprint, facts.config),
+          scheduler(options.scheduler, facts.served.tokenizer) {}
+    ~Impl();
+
+    // Workers.
+    void accept(std::shared_ptr<transport::Connection> connection);
+    void on_first_message(const std::shared_ptr<links::ControlLink>& link,
+                          const proto::Control& message);
+    void welcome_worker(const std::shared_ptr<links::ControlLink>& link, const proto::Hello& hello);
+    void welcome_results(const std::shared_ptr<links::ControlLink>& link,
+                         const proto::Hello& hello);
+    void refuse(const std::shared_ptr<links::ControlLink>& link, const std::string& why);
+    void on_worker_message(NodeId node, const proto::Control& message);
+    void on_registered(NodeId node, const proto::Register& registration);
+
+    // The pipeline.
+    void act(const DeploymentActions& actions);
+    void broadcast(const Plan& plan, const proto::Control& message);
+    void open_links(const Plan& plan);
+    void maybe_links_open(Epoch epoch);
+    void start_pipeline(const Plan& plan);
+    void stop_pipeline(const Error& reason);
+    void broken(Epoch epoch, const Error& reason);
+
+    // Batches and answers.
+    void act(SchedulerActions& actions);
+    void send(const Batch& batch);
+    void send_cancel(const SendCancel& cancel);
+    void on_result(std::span<const std::byte> head);
+    void end_request(RequestId id, const std::function<void(GenerationSink&)>& last_word);
+
+    void report_status();
+
+    struct Worker {
+        std::string name;
+        std::shared_ptr<links::ControlLink> link;
+    };
+
+    transport::Transport& transport;
+    CoordinatorOptions options;
+    CoordinatorEvents events;
+    ModelFacts facts;
+    Deployment deployment;
+    Scheduler scheduler;
+
+    std::unique_ptr<transport::Listener> listener;
+    std::vector<std::shared_ptr<links::ControlLink>> greeting;
+    std::map<NodeId, Worker> workers;
+    std::uint32_t next_node = 1;
+    std::shared_ptr<transport::Connection> to_first;   ///< rows to stage 0
+    std::shared_ptr<transport::Connection> from_last;  ///< results of the last stage
+    std::map<RequestId, std::shared_ptr<GenerationSink>> sinks;
+    std::uint64_t next_request = 1;
+    std::vector<std::byte> head;  ///< of the frame being sent; capacity is kept
+    StepResult result;
+    std::string last_status;
+    std::shared_ptr<int> alive = std::make_shared<int>(0);
+};
+
+namespace {
+
+/// Results of the last stage.
+class ResultReceiver : public transport::Receiver {
+  public:
+    ResultReceiver(std::function<void(std::span<const std::byte>)> on_result,
+                   std::function<void(const Error&)> lost)
+        : on_result_(std::move(on_result)), lost_(std::move(lost)) {}
+    Result<std::span<std::byte>> on_head(std::span<const std::byte>, std::size_t) override {
+        return error(ErrorCode::kCorrupt, "a result came with a payload");
+    }
+    Status on_frame(std::span<const std::byte> head, std::span<std::byte>) override {
+        on_result_(head);
+        return {};
+    }
+    void on_closed(const Error& reason) override { lost_(reason); }
+
+  private:
+    std::function<void(std::span<const std::byte>)> on_result_;
+    std::function<void(const Error&)> lost_;
+};
+
+}  // namespace
+
+CoordinatorService::Impl::~Impl() {
+    alive.reset();
+    for (auto& link : greeting)
+        link->close();
+    for (auto& [node, worker] : workers)
+        worker.link->close();
+    if (to_first) to_first->close();
+    if (from_last) from_last->close();
+}
+
+void CoordinatorService::Impl::report_status() {
+    const std::string status = deployment.status();
+    if (status == last_status) return;
+    last_status = status;
+    log::info("{}", status);
+    if (events.on_status) events.on_status(status);
+}
+
+// -------------------------------------------------------------------------------------- workers
+
+void CoordinatorService::Impl::accept(std::shared_ptr<transport::Connection> connection) {
+    auto link = std::make_shared<std::weak_ptr<links::ControlLink>>();
+    links::ControlLink::Handler handler;
+    handler.on_message = [this, link](const proto::Control& message) {
+        if (const auto self = link->lock()) {
+            std::erase(greeting, self);
+            on_first_message(self, message);
+        }
+    };
+    handler.on_closed = [this, link](const Error&) { std::erase(greeting, link->lock()); };
+    const auto attached = links::ControlLink::attach(std::move(connection), std::move(handler));
+    *link = attached;
+    greeting.push_back(attached);
+}
+
+void CoordinatorService::Impl::refuse(const std::shared_ptr<links::ControlLink>& link,
+                                      const std::string& why) {
+    log::warning("{}: refused: {}", link->peer(), why);
+    proto::Control answer;
+    *answer.mutable_hello() = links::make_hello(proto::Hello::CONTROL, "coordinator");
+    answer.mutable_hello()->set_refused(proto::to_utf8(why));
+    [[maybe_unused]] const auto told = link->send(answer);
+    link->close();
+}
+
+void CoordinatorService::Impl::on_first_message(const std::shared_ptr<links::ControlLink>& link,
+                                                const proto::Control& message) {
+    if (!message.has_hello()) return refuse(link, "the first message must be a greeting");
+    const auto& hello = message.hello();
+    if (auto version = links::check_hello(hello); !version)
+        return refuse(link, version.error().message);
+    switch (hello.role()) {
+        case proto::Hello::CONTROL:
+            return welcome_worker(link, hello);
+        case proto::Hello::DATA:
+            return welcome_results(link, hello);
+        default:
+            return refuse(link, "a connection of this role is not accepted");
+    }
+}
+
+void CoordinatorService::Impl::welcome_worker(const std::shared_ptr<links::ControlLink>& link,
+                                              const proto::Hello& hello) {
+    const NodeId node(next_node++);
+    workers[node] = {hello.node_name(), link};
+    proto::Control answer;
+    *answer.mutable_hello() = links::make_hello(proto::Hello::CONTROL, "coordinator");
+    [[maybe_unused]] const auto told = link->send(answer);
+    link->set_handler(
+        {.on_message = [this, node](const proto::Control& m) { on_worker_message(node, m); },
+         .on_closed =
+             [this, node](const Error& reason) {
+                 log::warning("worker {} is lost: {}", workers[node].name, reason.message);
+                 workers.erase(node);
+                 DeploymentActions actions;
+                 deployment.on_node_left(node, reason.message, actions);
+                 act(actions);
+                 report_status();
+             }});
+}
+
+void CoordinatorService::Impl::welcome_results(const std::shared_ptr<links::ControlLink>& link,
+                                               const proto::Hello& hello) {
+    const auto& plan = deployment.plan();
+    if (!plan || plan->epoch.value != hello.epoch() || hello.stage() != plan->stages.size() ||
+        from_last) {
+        return refuse(link, fmt::format("no results of epoch {}, stage {} are expected",
+                                        hello.epoch(), hello.stage()));
+    }
+    proto::Control answer;
+    *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, "coordinator");
+    if (auto sent = link->send(answer); !sent) return link->close();
+    from_last = link->release();
+    const Epoch epoch = plan->epoch;
+    const std::weak_ptr<int> here = alive;
+    from_last->start(std::make_shared<ResultReceiver>(
+        [this, here](std::span<const std::byte> frame) {
+            if (!here.expired()) on_result(frame);
+        },
+        [this, here, epoch](const Error& reason) {
+            if (here.expired()) return;
+            broken(epoch, {ErrorCode::kPeerLost,
+                           "the link from the last stage is lost: " + reason.message});
+        }));
+    maybe_links_open(epoch);
+}
+
+void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Control& message) {
+    using proto::Control;
+    DeploymentActions actions;
+    switch (message.message_case()) {
+        case Control::kRegister:
+            return on_registered(node, message.register_());
+        case Control::kProgress:
+            deployment.on_progress(
+                Epoch(message.progress().epoch()), StageIndex(message.progress().stage()),
+                message.progress().done_bytes(), message.progress().total_bytes());
+            break;
+        case Control::kPrepared: {
+            std::vector<PreparedStage> stages;
+            for (const auto& s : message.prepared().stages()) {
+                stages.push_back({StageIndex(s.stage()), s.kv_pages()});
+            }
+            deployment.on_prepared(Epoch(message.prepared().epoch()), node,
+                                   message.prepared().error(), stages, actions);
+            break;
+        }
+        case Control::kConnected:
+            deployment.on_connected(Epoch(message.connected().epoch()), node,
+                                    message.connected().error(), actions);
+            break;
+        case Control::kFailed:
+            deployment.on_failure(Epoch(message.failed().epoch()),
+                                  {ErrorCode::kPeerLost,
+                                   fmt::format("worker {}, stage {}: {}", workers[node].name,
+                                               message.failed().stage(), message.failed().error())},
+                                  actions);
+            break;
+        case Control::kPong:
+            break;
+        default:
+            log::warning("worker {} sent a message that is not for coordinators",
+                         workers[node].name);
+    }
+    act(actions);
+    report_status();
+}
+
+void CoordinatorService::Impl::on_registered(NodeId node, const proto::Register& registration) {
+    proto::Control answer;
+    answer.mutable_registered()->set_node_id(node.value);
+    [[maybe_unused]] const auto told = workers[node].link->send(answer);
+    NodeOffer offer{
+        .node = node, .name = workers[node].name, .address = registration.data_address()};
+    for (const auto& d : registration.devices()) {
+        offer.devices.push_back({d.name(), d.arithmetic_class(), d.free_bytes()});
+        log::info("worker {} brings {} with {} MiB free", offer.name, d.name(),
+                  d.free_bytes() >> 20);
+    }
+    DeploymentActions actions;
+    deployment.on_node_joined(std::move(offer), actions);
+    act(actions);
+    report_status();
+}
+
+// ------------------------------------------------------------------------------------- pipeline
+
+void CoordinatorService::Impl::broadcast(const Plan& plan, const proto::Control& message) {
+    std::vector<NodeId> told;
+    for (const auto& stage : plan.stages) {
+        if (std::find(told.begin(), told.end(), stage.node) != told.end()) continue;
+        told.push_back(stage.node);
+        const auto worker = workers.find(stage.node);
+        if (worker == workers.end()) continue;
+        if (auto sent = worker->second.link->send(message); !sent) {
+            log::warning("worker {}: {}", worker->second.name, sent.error().message);
+        }
+    }
+}
+
+void CoordinatorService::Impl::act(const DeploymentActions& actions) {
+    for (const auto& action : actions) {
+        if (const auto* prepare = std::get_if<PrepareNodes>(&action)) {
+            if (events.on_plan) events.on_plan(prepare->plan);
+            proto::Control message;
+            *message.mutable_prepare()->mutable_plan() =
+                to_proto(prepare->plan, facts, listener->address());
+            broadcast(prepare->plan, message);
+        } else if (const auto* connect = std::get_if<ConnectNodes>(&action)) {
+            proto::Control message;
+            message.mutable_connect()->set_epoch(connect->plan.epoch.value);
+            broadcast(connect->plan, message);
+            open_links(connect->plan);
+        } else if (const auto* start = std::get_if<StartPipeline>(&action)) {
+            start_pipeline(start->plan);
+        } else {
+            stop_pipeline(std::get<StopPipeline>(action).reason);
+        }
+    }
+}
+
+void CoordinatorService::Impl::open_links(const Plan& plan) {
+    proto::Hello hello = links::make_hello(proto::Hello::DATA, "coordinator");
+    hello.set_epoch(plan.epoch.value);
+    hello.set_stage(0);
+    transport::Limits limits;
+    limits.max_head_bytes = proto::kMaxHeadBytes;
+    const std::weak_ptr<int> here = alive;
+    const Epoch epoch = plan.epoch;
+    links::dial_data(transport, plan.stages.front().address, limits, kDialTimeout, hello,
+                     [this, here, epoch](Result<std::shared_ptr<transport::Connection>> link) {
+                         if (here.expired()) return;
+                         if (!link) return broken(epoch, link.error());
+                         if (!deployment.plan() || deployment.plan()->epoch != epoch)
+                             return (*link)->close();
+                         to_first = std::move(*link);
+                         to_first->start(std::make_shared<ResultReceiver>(
+                             [](std::span<const std::byte>) {},
+                             [this, here, epoch](const Error& reason) {
+                                 if (here.expired()) return;
+                                 broken(epoch,
+                                        {ErrorCode::kPeerLost,
+                                         "the link to the first stage is lost: " + reason.message});
+                             }));
+                         maybe_links_open(epoch);
+                     });
+}
+
+void CoordinatorService::Impl::maybe_links_open(Epoch epoch) {
+    if (!to_first || !from_last) return;
+    DeploymentActions actions;
+    deployment.on_links_open(epoch, actions);
+    act(actions);
+    report_status();
+}
+
+void CoordinatorService::Impl::start_pipeline(const Plan& plan) {
+    facts.served.context = plan.context;
+    facts.served.fingerprint = fingerprint(plan);
+    SchedulerActions actions;
+    scheduler.start({.stages = plan.stages.size(),
+                     .max_in_flight = plan.max_in_flight,
+                     .max_batch_rows = plan.max_batch_rows,
+                     .kv_pages = plan.kv_pages,
+                     .page_tokens = plan.page_tokens,
+                     .context = plan.context,
+                     .slots = plan.slots},
+                    actions);
+    GenerationRequest warm_up{.prompt = {0}, .max_tokens = 1, .ignore_eos = true};
+    if (auto submitted = scheduler.submit(kWarmUp, std::move(warm_up), actions); !submitted) {
+        return broken(plan.epoch, submitted.error());
+    }
+    act(actions);
+}
+
+void CoordinatorService::Impl::stop_pipeline(const Error& reason) {
+    if (to_first) to_first->close();
+    if (from_last) from_last->close();
+    to_first.reset();
+    from_last.reset();
+    if (scheduler.running()) {
+        SchedulerActions actions;
+        scheduler.stop(reason, actions);
+        act(actions);
+    }
+    log::failure("the pipeline is gone: {}", reason.message);
+    if (events.on_lost) events.on_lost(reason);
+}
+
+void CoordinatorService::Impl::broken(Epoch epoch, const Error& reason) {
+    DeploymentActions actions;
+    deployment.on_failure(epoch, reason, actions);
+    act(actions);
+    report_status();
+}
+
+// -------------------------------------------------------------------------- batches and answers
+
+void CoordinatorService::Impl::act(SchedulerActions& actions) {
+    const auto sink_of = [&](RequestId id) -> GenerationSink* {
+        const auto found = sinks.find(id);
+        return found == sinks.end() ? nullptr : found->second.get();
+    };
+    for (auto& action : actions) {
+        if (const auto* batch = std::get_if<SendBatch>(&action)) {
+            send(batch->batch);
+        } else if (const auto* cancel = std::get_if<SendCancel>(&action)) {
+            send_cancel(*cancel);
+        } else if (const auto* delta = std::get_if<EmitDelta>(&action)) {
+            if (auto* sink = sink_of(delta->request)) sink->on_delta(delta->delta);
+        } else if (const auto* finish = std::get_if<EmitFinish>(&action)) {
+            if (auto* sink = sink_of(finish->request))
+                sink->on_finish(finish->choice, finish->reason);
+        } else if (const auto* done = std::get_if<EmitDone>(&action)) {
+            if (done->request == kWarmUp && deployment.plan()) {
+                deployment.on_warm(deployment.plan()->epoch);
+                if (events.on_ready) events.on_ready(*deployment.plan());
+            }
+            end_request(done->request, [&](GenerationSink& sink) { sink.on_done(done->usage); });
+        } else if (const auto* failed = std::get_if<EmitError>(&action)) {
+            end_request(failed->request,
+                        [&](GenerationSink& sink) { sink.on_error(failed->error); });
+        }
+    }
+}
+
+void CoordinatorService::Impl::end_request(RequestId id,
+                                           const std::function<void(GenerationSink&)>& last_word) {
+    const auto found = sinks.find(id);
+    if (found == sinks.end()) return;
+    const auto sink = std::move(found->second);
+    sinks.erase(found);
+    last_word(*sink);
+}
+
+void CoordinatorService::Impl::send(const Batch& batch) {
+    if (!to_first) return;  // the pipeline broke while these actions were carried out
+    const Epoch epoch = deployment.plan()->epoch;
+    proto::encode_rows({epoch, PipelineId(0), StageIndex(0)}, batch, 0, head);
+    if (auto sent = to_first->send(head, {}, {}); !sent) broken(epoch, sent.error());
+}
+
+void CoordinatorService::Impl::send_cancel(const SendCancel& cancel) {
+    if (!deployment.plan()) return;
+    proto::Control message;
+    message.mutable_cancel()->set_epoch(deployment.plan()->epoch.value);
+    auto& entry = *message.mutable_cancel()->add_entries();
+    entry.set_seq(cancel.seq.value);
+    entry.set_generation(cancel.generation);
+    broadcast(*deployment.plan(), message);
+}
+
+void CoordinatorService::Impl::on_result(std::span<const std::byte> frame) {
+    if (!deployment.plan() || !scheduler.running()) return;
+    const Plan& plan = *deployment.plan();
+    proto::FrameHeader header;
+    if (auto decoded = proto::decode_result(frame, header, result); !decoded) {
+        return broken(plan.epoch, decoded.error());
+    }
+    if (header.epoch != plan.epoch || header.stage.value != plan.stages.size()) {
+        return broken(plan.epoch,
+                      {ErrorCode::kCorrupt, fmt::format("a result of epoch {} came in epoch {}",
+                                                        header.epoch.value, plan.epoch.value)});
+    }
+    SchedulerActions actions;
+    if (auto taken = scheduler.on_result(result, actions); !taken) {
+        act(actions);
+        return broken(plan.epoch, taken.error());
+    }
+    act(actions);
+    report_status();
+}
+
+CoordinatorService::CoordinatorService(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+CoordinatorService::~CoordinatorService() = default;
+
+Result<std::unique_ptr<CoordinatorService>> CoordinatorService::start(
+    boost::asio::io_context&, transport::Transport& transport, CoordinatorOptions options,
+    CoordinatorEvents events) {
+    POTLUCK_ASSIGN(ModelFacts facts, read_model_facts(options.model_path, options.model_id));
+    auto impl =
+        std::make_unique<Impl>(transport, std::move(options), std::move(events), std::move(facts));
+    transport::Limits limits;
+    limits.max_head_bytes = proto::kMaxHeadBytes;
+    limits.max_payload_bytes = 0;
+    auto* self = impl.get();
+    POTLUCK_ASSIGN(impl->listener,
+                   transport.listen(self->options.listen, limits,
+                                    [self](std::shared_ptr<transport::Connection> c) {
+                                        self->accept(std::move(c));
+                                    }));
+    impl->report_status();
+    return std::unique_ptr<CoordinatorService>(new CoordinatorService(std::move(impl)));
+}
+
+std::string CoordinatorService::worker_address() const {
+    return impl_->listener->address();
+}
+
+void CoordinatorService::shut_down(const std::string& reason) {
+    proto::Control message;
+    message.mutable_shutdown()->set_reason(proto::to_utf8(reason));
+    for (auto& [node, worker] : impl_->workers) {
+        [[maybe_unused]] const auto told = worker.link->send(message);
+    }
+}
+
+const ServedModel* CoordinatorService::model() const {
+    return impl_->facts.served.context == 0 ? nullptr : &impl_->facts.served;
+}
+
+Health CoordinatorService::health() const {
+    return {.ready = impl_->deployment.state() == DeploymentState::kReady,
+            .status = impl_->deployment.status()};
+}
+
+Result<RequestId> CoordinatorService::submit(GenerationRequest request,
+                                             std::shared_ptr<GenerationSink> sink) {
+    if (impl_->deployment.state() != DeploymentState::kReady) {
+        return error(ErrorCode::kPeerLost,
+                     "the cluster is not ready: " + impl_->deployment.status());
+    }
+    const RequestId id(impl_->next_request++);
+    SchedulerActions actions;
+    impl_->sinks.emplace(id, std::move(sink));
+    if (auto submitted = impl_->scheduler.submit(id, std::move(request), actions); !submitted) {
+        impl_->sinks.erase(id);
+        return tl::make_unexpected(std::move(submitted.error()));
+    }
+    impl_->act(actions);
+    return id;
+}
+
+void CoordinatorService::cancel(RequestId id) {
+    impl_->sinks.erase(id);
+    SchedulerActions actions;
+    impl_->scheduler.cancel(id, actions);
+    impl_->act(actions);
+}
+
+}  // namespace potluck::coordinator

@@ -1,0 +1,66 @@
+#pragma once
+
+// The coordinator's shell: takes in workers, deploys a plan, sends batches and routes answers. The
+// decisions are coordinator/core's; this is sockets and names. It is the API's backend.
+//
+// Thread: the loop's.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <boost/asio/io_context.hpp>
+
+#include "base/result.h"
+#include "coordinator/api/backend.h"
+#include "coordinator/core/deployment.h"
+#include "coordinator/core/scheduler.h"
+#include "transport/api.h"
+
+namespace potluck::coordinator {
+
+struct CoordinatorOptions {
+    std::string model_path;
+    std::string model_id;  ///< as clients name it; empty: the file's name
+    std::string listen =
+        "127.0.0.1:0";  ///< for workers; only loopback until links are authenticated
+    DeploymentOptions deployment;
+    SchedulerOptions scheduler;
+};
+
+/// What the person who started it wants to see; all optional.
+struct CoordinatorEvents {
+    std::function<void(const std::string& status)> on_status;  ///< a line changed
+    std::function<void(const Plan& plan)> on_plan;
+    std::function<void(const Plan& plan)> on_ready;    ///< a token came through every stage
+    std::function<void(const Error& reason)> on_lost;  ///< the pipeline is gone
+};
+
+class CoordinatorService : public Backend {
+  public:
+    /// Reads the model's metadata and begins to listen. Errors name the file or the address.
+    static Result<std::unique_ptr<CoordinatorService>> start(boost::asio::io_context& loop,
+                                                             transport::Transport& transport,
+                                                             CoordinatorOptions options,
+                                                             CoordinatorEvents events);
+    ~CoordinatorService() override;
+
+    std::string worker_address() const;  ///< what workers are to dial
+    /// Tells all workers to leave.
+    void shut_down(const std::string& reason);
+
+    const ServedModel* model() const override;
+    Health health() const override;
+    Result<RequestId> submit(GenerationRequest request,
+                             std::shared_ptr<GenerationSink> sink) override;
+    void cancel(RequestId id) override;
+
+  private:
+    struct Impl;
+    explicit CoordinatorService(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace potluck::coordinator

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <string>
+
+#include "base/result.h"
+#include "coordinator/api/backend.h"
+#include "model/graph/architecture.h"
+
+namespace potluck::coordinator {
+
+/// What the coordinator knows of a model without its weights.
+struct ModelFacts {
+    ServedModel served;
+    model::ModelConfig config;
+    model::Footprint footprint;
+    std::string path;
+    std::uint64_t file_bytes = 0;
+};
+
+/// Opens the file, checks that this build can run it, and loads its tokenizer and chat template.
+Result<ModelFacts> read_model_facts(const std::string& path, const std::string& id);
+
+}  // namespace potluck::coordinator
