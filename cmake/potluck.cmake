@@ -95,8 +95,11 @@ function(potluck_test name)
     if(arg_LABEL STREQUAL "unit")
         add_dependencies(unit_tests ${name}_test)
     endif()
+    # Real processes measure time and want the machine to themselves.
+    string(COMPARE EQUAL ${arg_LABEL} integration serial)
     gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST
-        PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT} SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
+        PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT} RUN_SERIAL ${serial}
+        SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
 endfunction()
 
 # potluck_fuzz(NAME SOURCE <file> DEPS <libraries> LIBS <third-party>): a libFuzzer program.

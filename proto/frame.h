@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/batch.h"
@@ -36,6 +37,9 @@ inline constexpr std::size_t kMaxEntries = 1U << 22;
 inline constexpr std::size_t kMaxRowWidth = 1U << 20;
 inline constexpr std::size_t kMaxHeadBytes = 128U << 20;
 inline constexpr std::size_t kMaxPayloadBytes = std::size_t{4} << 30;
+// Bounds on what a SamplerSpec may ask for; penalties in both directions.
+inline constexpr float kMaxTemperature = 100;
+inline constexpr float kMaxPenalty = 100;
 
 enum class FrameKind : std::uint16_t {
     kRows = 1,
@@ -44,6 +48,7 @@ enum class FrameKind : std::uint16_t {
     kTap = 4,           ///< reserved
     kResult = 5,
 };
+std::string_view to_string(FrameKind kind);
 
 enum class Codec : std::uint32_t { kF32 = 0 };
 
@@ -81,10 +86,15 @@ Result<FrameHeader> decode_header(std::span<const std::byte> head);
 /// allocates nothing). `row_width` is 0 if no payload follows.
 void encode_rows(const FrameRoute& route, const Batch& batch, std::uint32_t row_width,
                  std::vector<std::byte>& out);
-/// Reads what encode_rows wrote. Reuses the capacity of `batch`'s vectors.
+/// Reads what encode_rows wrote. Reuses the capacity of `batch`'s vectors. After an error `header` and
+/// `batch` mean nothing.
 Status decode_rows(std::span<const std::byte> head, FrameHeader& header, Batch& batch);
 
 void encode_result(const FrameRoute& route, const StepResult& result, std::vector<std::byte>& out);
 Status decode_result(std::span<const std::byte> head, FrameHeader& header, StepResult& result);
+
+/// The checks that decode_rows makes of an operation's sampler, for whoever takes one from a client:
+/// kInvalidArgument that names the field.
+Status check_sampler(const SamplerSpec& sampler);
 
 }  // namespace potluck::proto

@@ -36,28 +36,33 @@ class Receiver {
                                                  std::size_t payload_bytes) = 0;
     /// The frame is complete. `head` is valid during the call only. An error closes the connection.
     virtual Status on_frame(std::span<const std::byte> head, std::span<std::byte> payload) = 0;
-    /// Once, after which no callback comes. kPeerLost if the other side went away, kCancelled after our
-    /// own close(), kCorrupt for what cannot be a frame.
+    /// Once, after which no callback comes, and never from within a method of the connection. kPeerLost
+    /// if the other side went away, kCancelled after our own close(), kCorrupt for what cannot be a
+    /// frame. All `done` callbacks of the connection came before it.
     virtual void on_closed(const Error& reason) = 0;
 };
 
 /// Called once per send: an error if the connection closed before the frame left.
 using SendDone = std::function<void(Status)>;
 
+/// Letting go of the last reference closes it.
 class Connection {
   public:
     virtual ~Connection() = default;
     /// Queues a frame. `head` is copied; the payload's pieces are not and must stay until `done`.
     /// kResourceExhausted if a bound of Limits is reached (nothing is queued, `done` is not called),
-    /// kPeerLost if closed. Frames arrive in the order of their sends.
+    /// kInvalidArgument if the frame alone is above them, kPeerLost if closed. Frames arrive in the order
+    /// of their sends. `done` never comes from within send; it may be empty.
     virtual Status send(std::span<const std::byte> head,
                         std::span<const std::span<const std::byte>> payload, SendDone done) = 0;
-    /// Sets who receives from now on; frames wait in the network until there is one.
+    /// Sets who receives from now on; frames wait in the network until there is one, and so does the
+    /// news that the connection closed. Null pauses.
     virtual void start(std::shared_ptr<Receiver> receiver) = 0;
     virtual void close() = 0;
     virtual std::string peer() const = 0;  ///< for messages
 };
 
+/// Letting go of it closes it; connections that it accepted stay.
 class Listener {
   public:
     virtual ~Listener() = default;
@@ -74,6 +79,8 @@ class Transport {
     /// Address: "host:port"; port 0 takes a free one.
     virtual Result<std::unique_ptr<Listener>> listen(const std::string& address, const Limits& limits,
                                                      AcceptHandler on_accept) = 0;
+    /// Calls `on_done` once, later, with an error that names the address: kTimedOut, kPeerLost if nobody
+    /// listens there, kNotFound for a host without address, kInvalidArgument.
     virtual void dial(const std::string& address, const Limits& limits,
                       std::chrono::milliseconds timeout, DialHandler on_done) = 0;
 };

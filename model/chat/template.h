@@ -2,14 +2,18 @@
 
 // Chat templates: the Jinja that GGUF files carry in `tokenizer.chat_template`, interpreted.
 // Semantics follow Jinja 3.1 as the Hugging Face `transformers` library configures it (trim_blocks,
-// lstrip_blocks, its own `tojson`, `raise_exception`, `strftime_now`).
+// lstrip_blocks, its own `tojson`, `raise_exception`, `strftime_now`, the immutable sandbox).
 
-#include <boost/json/object.hpp>
-
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <boost/json/object.hpp>
 
 #include "base/result.h"
 
@@ -22,25 +26,45 @@ struct RenderedPiece {
     bool from_input = false;
 };
 struct Rendered {
-    std::vector<RenderedPiece> pieces;  ///< adjacent pieces differ in `from_input`
+    std::vector<RenderedPiece> pieces;  ///< adjacent pieces differ in `from_input`; none is empty
     std::string text() const;
 };
 
-/// A parsed template. Immutable; safe to render from any thread. Steps, output size and recursion of
-/// a rendering are bounded (templates come from untrusted files).
+/// Bounds of one rendering. The defaults leave room for conversations of several MB.
+struct RenderLimits {
+    /// One unit per byte or value made or walked, 50 per evaluated node of the template. Bounds
+    /// time and memory.
+    std::uint64_t work = std::uint64_t{512} << 20U;
+    std::size_t output_bytes = std::size_t{64} << 20U;
+    std::size_t depth = 500;  ///< expressions, statements and macro calls inside each other
+};
+
+struct RenderOptions {
+    /// The time that `strftime_now` shows, UTC. Rendering reads no clock: a template that asks for
+    /// the time fails if the caller gave none.
+    std::optional<std::chrono::sys_seconds> now;
+    std::chrono::seconds utc_offset{0};  ///< of local time, added to `now`
+    RenderLimits limits;
+};
+
+/// A parsed template. Immutable; safe to render from any thread. Steps, output size and recursion
+/// of a rendering are bounded (templates come from untrusted files).
 class Template {
   public:
-    /// kCorrupt with line and column for a syntax error, kUnsupported naming the construct for Jinja
-    /// that this interpreter does not know (statements, filters, tests, functions, methods), at load.
+    /// kCorrupt with line and column for a syntax error, kUnsupported naming the construct for
+    /// Jinja that this interpreter does not know (statements, filters, tests, functions, methods),
+    /// at load.
     static Result<Template> parse(std::string_view source);
     Template(Template&&) noexcept;
     Template& operator=(Template&&) noexcept;
     ~Template();
 
     /// `variables`: messages, add_generation_prompt, bos_token, … All strings inside `messages`,
-    /// `tools` and `documents` count as input. kInvalidArgument if the template raises or the values
-    /// do not fit it (a client's error), kResourceExhausted if a bound is reached.
-    Result<Rendered> render(const boost::json::object& variables) const;
+    /// `tools` and `documents` count as input. kInvalidArgument if the template raises (with its
+    /// own message) or the values do not fit it (a client's error), kResourceExhausted if a bound
+    /// is reached.
+    Result<Rendered> render(const boost::json::object& variables,
+                            const RenderOptions& options = {}) const;
 
     struct Impl;
 

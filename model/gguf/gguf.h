@@ -37,12 +37,12 @@ enum class ValueType : std::uint32_t {
 };
 std::string_view to_string(ValueType type);
 
-/// An array of scalars or strings. Numbers stay as the file's bytes (unaligned, little-endian);
-/// strings are views into the mapping.
+/// An array of scalars or strings, never of arrays. Numbers stay as the file's bytes (unaligned,
+/// little-endian); strings are views into the mapping. Bools were checked to be 0 or 1.
 struct Array {
     ValueType element = ValueType::kU8;
     std::uint64_t count = 0;
-    std::span<const std::byte> raw;          ///< numbers and bools only
+    std::span<const std::byte> raw;         ///< numbers and bools only
     std::vector<std::string_view> strings;  ///< strings only
 };
 
@@ -71,7 +71,12 @@ struct TensorInfo {
 
 /// An open model file (all shards). Immutable and safe to read from any thread; views and spans it
 /// gives out live as long as it does. Hold it in a shared_ptr.
+///
+/// The data is mapped, not read: the first touch of a page reads the disk, and a file that is
+/// truncated while it is open ends the process (SIGBUS). Replace model files by renaming.
 class Gguf {
+    struct Impl;
+
   public:
     /// Opens `path`; if its metadata says it is shard 0 of a split set, the siblings
     /// `<prefix>-0000N-of-0000M.gguf` are opened too.
@@ -79,15 +84,18 @@ class Gguf {
     /// Parses one unsplit file that is already in memory; `bytes` must outlive the result.
     static Result<std::shared_ptr<const Gguf>> parse(std::span<const std::byte> bytes,
                                                      std::string name);
+    explicit Gguf(
+        std::unique_ptr<Impl> impl);  ///< for open and parse, which alone can make an Impl
     ~Gguf();
     Gguf(const Gguf&) = delete;
     Gguf& operator=(const Gguf&) = delete;
 
     std::uint32_t version() const;
-    const std::string& name() const;      ///< the path, for messages
-    std::uint64_t file_bytes() const;     ///< over all shards
+    const std::string& name() const;   ///< the path, for messages
+    std::uint64_t file_bytes() const;  ///< over all shards
     std::uint32_t shard_count() const;
-    std::span<const KeyValue> metadata() const;
+    const std::string& shard_name(std::uint32_t shard) const;  ///< its path; shard < shard_count()
+    std::span<const KeyValue> metadata() const;                ///< of shard 0
     std::span<const TensorInfo> tensors() const;
 
     const KeyValue* find(std::string_view key) const;
@@ -99,12 +107,11 @@ class Gguf {
     Result<double> get_float(std::string_view key) const;        ///< f32 or f64
     Result<bool> get_bool(std::string_view key) const;
     Result<std::span<const std::string_view>> get_strings(std::string_view key) const;
-    Result<std::vector<std::int64_t>> get_ints(std::string_view key) const;  ///< array of any integer type
-    Result<std::vector<float>> get_floats(std::string_view key) const;       ///< array of f32
+    Result<std::vector<std::int64_t>> get_ints(
+        std::string_view key) const;  ///< any integer or bool array
+    Result<std::vector<float>> get_floats(std::string_view key) const;  ///< array of f32
 
   private:
-    struct Impl;
-    explicit Gguf(std::unique_ptr<Impl> impl);
     std::unique_ptr<Impl> impl_;
 };
 

@@ -58,6 +58,8 @@ class Tokenizer {
     std::optional<TokenId> bos() const;
     std::optional<TokenId> eos() const;
     bool adds_bos() const;
+    /// Encoding puts a space before the first word, and decoding takes it away ("llama" only).
+    bool adds_space_prefix() const;
     /// Tokens after which an answer ends (eos, eot, eom and what is known by its text).
     bool ends_generation(TokenId id) const;
     std::span<const TokenId> end_of_generation_tokens() const;

@@ -1,0 +1,253 @@
+// Attention on AVX2: as attention_avx512.cpp, with register tiles of 4 (query, key) pairs and at
+// most two queries at once.
+
+#include "kernels/cpu/attention_avx2.h"
+
+#include <immintrin.h>
+
+#include "kernels/cpu/simd_avx2.h"
+
+namespace potluck::kernels::cpu {
+namespace {
+
+/// Values of a head that are worked on at once.
+constexpr std::size_t kPiece = 64;
+
+__m256 load_halves(const std::uint16_t* p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+/// The first n of eight; zeros after them.
+__m256 load_halves(const std::uint16_t* p, std::size_t n) {
+    if (n >= 8) return load_halves(p);
+    alignas(16) std::uint16_t padded[8] = {};
+    for (std::size_t i = 0; i < n; ++i)
+        padded[i] = p[i];
+    return load_halves(padded);
+}
+
+/// One half (8 lanes) of a step of 16: lanes[i * kKeys + j] += q[i] k[j], the first n values.
+template <std::size_t kQueries, bool kWhole>
+void score_half(const float* const* q, const std::uint16_t* k, std::size_t head_dim, std::size_t d,
+                __m256* lanes) {
+    constexpr std::size_t kKeys = 4 / kQueries;
+    const std::size_t n = kWhole ? 8 : (d < head_dim ? head_dim - d : 0);
+    const __m256i mask = first_lanes(n);
+    __m256 query[kQueries];
+    for (std::size_t i = 0; i < kQueries; ++i)
+        query[i] = kWhole ? _mm256_loadu_ps(q[i] + d)
+                          : (n == 0 ? _mm256_setzero_ps() : _mm256_maskload_ps(q[i] + d, mask));
+    for (std::size_t j = 0; j < kKeys; ++j) {
+        const __m256 key =
+            kWhole ? load_halves(k + j * head_dim + d) : load_halves(k + j * head_dim + d, n);
+        for (std::size_t i = 0; i < kQueries; ++i)
+            lanes[i * kKeys + j] = _mm256_fmadd_ps(query[i], key, lanes[i * kKeys + j]);
+    }
+}
+
+/// Scores of kQueries queries with the 4 / kQueries keys from `k` on, to p[query][t...].
+template <std::size_t kQueries>
+void score_tile(AttentionTile& tile, std::size_t query, std::size_t t, const std::uint16_t* k,
+                std::size_t head_dim, __m128 scale) {
+    constexpr std::size_t kKeys = 4 / kQueries;
+    __m256 low[4];
+    __m256 high[4];
+    for (std::size_t i = 0; i < 4; ++i)
+        low[i] = high[i] = _mm256_setzero_ps();
+    const float* const* const q = tile.q + query;
+    std::size_t d = 0;
+    for (; d + 16 <= head_dim; d += 16) {
+        score_half<kQueries, true>(q, k, head_dim, d, low);
+        score_half<kQueries, true>(q, k, head_dim, d + 8, high);
+    }
+    if (d < head_dim) {
+        score_half<kQueries, false>(q, k, head_dim, d, low);
+        score_half<kQueries, false>(q, k, head_dim, d + 8, high);
+    }
+    Lanes lanes[4];
+    for (std::size_t i = 0; i < 4; ++i)
+        lanes[i] = {low[i], high[i]};
+    alignas(16) float sums[4];
+    _mm_store_ps(sums, _mm_mul_ps(fold4(lanes), scale));
+    for (std::size_t i = 0; i < kQueries; ++i)
+        for (std::size_t j = 0; j < kKeys; ++j)
+            tile.p[query + i][t + j] = sums[i * kKeys + j];
+}
+
+/// From scores to probabilities; maximum and sum of the block.
+void probabilities(AttentionTile& tile, std::size_t query) {
+    float* const p = tile.p[query];
+    const std::size_t n = tile.n_keys[query];
+    float block_max = p[0];
+    for (std::size_t t = 1; t < n; ++t)
+        block_max = p[t] > block_max ? p[t] : block_max;
+    const __m256 block_maxes = _mm256_set1_ps(block_max);
+    Lanes lanes = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    for (std::size_t t = 0; t < n; t += 8) {
+        const __m256 mask = _mm256_castsi256_ps(first_lanes(n - t));
+        const __m256 e =
+            _mm256_and_ps(mask, exp8(_mm256_sub_ps(_mm256_load_ps(p + t), block_maxes)));
+        _mm256_store_ps(p + t, e);
+        __m256& lane = t % 16 == 0 ? lanes.low : lanes.high;
+        lane = _mm256_add_ps(lane, e);  // the zeros of the mask change nothing: no lane is -0
+    }
+    tile.block_max[query] = block_max;
+    tile.block_sum[query] = fold(lanes);
+}
+
+/// combine_sums of the scalar file for eight queries from `first` on.
+void combine_sums8(AttentionTile& tile, std::size_t first) {
+    const __m256i none = _mm256_cmpeq_epi32(
+        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(tile.n_keys + first)),
+        _mm256_setzero_si256());
+    const __m256i used = _mm256_xor_si256(none, _mm256_set1_epi32(-1));
+    const __m256 m = _mm256_loadu_ps(tile.block_max + first);
+    const __m256 l = _mm256_loadu_ps(tile.block_sum + first);
+    if (!tile.begun) {
+        _mm256_maskstore_ps(tile.max + first, used, m);
+        _mm256_maskstore_ps(tile.sum + first, used, l);
+        return;
+    }
+    const __m256 old_max = _mm256_loadu_ps(tile.max + first);
+    const __m256 max = _mm256_max_ps(old_max, m);
+    const __m256 a = exp8(_mm256_sub_ps(old_max, max));
+    const __m256 c = exp8(_mm256_sub_ps(m, max));
+    const __m256 sum = _mm256_fmadd_ps(_mm256_loadu_ps(tile.sum + first), a, _mm256_mul_ps(l, c));
+    _mm256_maskstore_ps(tile.max + first, used, max);
+    _mm256_maskstore_ps(tile.sum + first, used, sum);
+    _mm256_storeu_ps(tile.old_weight + first, a);
+    _mm256_storeu_ps(tile.new_weight + first, c);
+}
+
+void combine_sums(AttentionTile& tile) {
+    for (std::size_t first = 0; first < tile.n_queries; first += 8)
+        combine_sums8(tile, first);
+}
+
+/// Puts a block's o into the running O: n values from d on.
+void combine_values(const AttentionTile& tile, std::size_t query, std::size_t d, const float* o,
+                    std::size_t n) {
+    const __m256 a = _mm256_set1_ps(tile.old_weight[query]);
+    const __m256 c = _mm256_set1_ps(tile.new_weight[query]);
+    float* const out = tile.o[query] + d;
+    for (std::size_t i = 0; i < n; i += 8) {
+        const __m256i mask = first_lanes(n - i);
+        __m256 v = _mm256_maskload_ps(o + i, mask);
+        if (tile.begun)
+            v = _mm256_fmadd_ps(_mm256_maskload_ps(out + i, mask), a, _mm256_mul_ps(v, c));
+        _mm256_maskstore_ps(out + i, mask, v);
+    }
+}
+
+/// o[query][8 c...] += p[query][t] v[t][8 c...] for keys [begin, end), kPieces vectors wide; of the
+/// last vector n values.
+template <std::size_t kQueries, std::size_t kPieces>
+void value_tile(const float (*p)[kPageTokens], std::size_t begin, std::size_t end,
+                const std::uint16_t* v, std::size_t stride, std::size_t n, float (*o)[kPiece]) {
+    __m256 sum[kQueries][kPieces];
+    for (std::size_t i = 0; i < kQueries; ++i)
+        for (std::size_t c = 0; c < kPieces; ++c)
+            sum[i][c] = _mm256_load_ps(o[i] + c * 8);
+    for (std::size_t t = begin; t < end; ++t) {
+        __m256 weight[kQueries];
+        for (std::size_t i = 0; i < kQueries; ++i)
+            weight[i] = _mm256_set1_ps(p[i][t]);
+        for (std::size_t c = 0; c < kPieces; ++c) {
+            const std::uint16_t* const from = v + t * stride + c * 8;
+            const __m256 value = kPieces == 1 ? load_halves(from, n) : load_halves(from);
+            for (std::size_t i = 0; i < kQueries; ++i)
+                sum[i][c] = _mm256_fmadd_ps(weight[i], value, sum[i][c]);
+        }
+    }
+    for (std::size_t i = 0; i < kQueries; ++i)
+        for (std::size_t c = 0; c < kPieces; ++c)
+            _mm256_store_ps(o[i] + c * 8, sum[i][c]);
+}
+
+/// value_tile over n values of the head, in the widest register tiles that fit.
+template <std::size_t kQueries>
+void values(const float (*p)[kPageTokens], std::size_t begin, std::size_t end,
+            const std::uint16_t* v, std::size_t stride, std::size_t n, float (*o)[kPiece]) {
+    constexpr std::size_t kWide = 8 / kQueries;
+    if (begin == end) return;
+    std::size_t d = 0;
+    const auto at = [&](std::size_t i) { return reinterpret_cast<float(*)[kPiece]>(o[0] + i); };
+    for (; d + 8 * kWide <= n; d += 8 * kWide)
+        value_tile<kQueries, kWide>(p, begin, end, v + d, stride, 8, at(d));
+    for (; d + 16 <= n; d += 16)
+        value_tile<kQueries, 2>(p, begin, end, v + d, stride, 8, at(d));
+    for (; d < n; d += 8)
+        value_tile<kQueries, 1>(p, begin, end, v + d, stride, n - d, at(d));
+}
+
+template <std::size_t kQueries>
+void group_scores(AttentionTile& tile, std::size_t query, const std::uint16_t* k,
+                  std::size_t head_dim, __m128 scale) {
+    constexpr std::size_t kKeys = 4 / kQueries;
+    std::size_t most = 0;
+    for (std::size_t i = query; i < query + kQueries; ++i)
+        most = tile.n_keys[i] > most ? tile.n_keys[i] : most;
+    for (std::size_t t = 0; t < most; t += kKeys)
+        score_tile<kQueries>(tile, query, t, k + t * head_dim, head_dim, scale);
+    for (std::size_t i = query; i < query + kQueries; ++i)
+        if (tile.n_keys[i] != 0) probabilities(tile, i);
+}
+
+template <std::size_t kQueries>
+void group_values(AttentionTile& tile, std::size_t query, const std::uint16_t* v,
+                  std::size_t head_dim) {
+    std::size_t common = kPageTokens;
+    for (std::size_t i = query; i < query + kQueries; ++i)
+        common = tile.n_keys[i] < common ? tile.n_keys[i] : common;
+    for (std::size_t d = 0; d < head_dim; d += kPiece) {
+        const std::size_t n = head_dim - d < kPiece ? head_dim - d : kPiece;
+        alignas(32) float o[kQueries][kPiece] = {};
+        values<kQueries>(tile.p + query, 0, common, v + d, head_dim, n, o);
+        for (std::size_t i = 0; i < kQueries; ++i) {
+            const std::size_t own = tile.n_keys[query + i];
+            if (own == 0) continue;
+            values<1>(tile.p + query + i, common, own, v + d, head_dim, n, o + i);
+            combine_values(tile, query + i, d, o[i], n);
+        }
+    }
+}
+
+}  // namespace
+
+void attention_block_avx2(AttentionTile& tile, const std::uint16_t* k, const std::uint16_t* v,
+                          std::size_t head_dim, float scale) {
+    const __m128 scales = _mm_set1_ps(scale);
+    std::size_t query = 0;
+    for (; query + 2 <= tile.n_queries; query += 2)
+        group_scores<2>(tile, query, k, head_dim, scales);
+    for (; query < tile.n_queries; ++query)
+        group_scores<1>(tile, query, k, head_dim, scales);
+    combine_sums(tile);
+    query = 0;
+    for (; query + 2 <= tile.n_queries; query += 2)
+        group_values<2>(tile, query, v, head_dim);
+    for (; query < tile.n_queries; ++query)
+        group_values<1>(tile, query, v, head_dim);
+    tile.begun = true;
+}
+
+void attention_combine_avx2(AttentionTile& tile, const float* const* block_o,
+                            std::size_t head_dim) {
+    combine_sums(tile);
+    for (std::size_t query = 0; query < tile.n_queries; ++query)
+        if (tile.n_keys[query] != 0) combine_values(tile, query, 0, block_o[query], head_dim);
+    tile.begun = true;
+}
+
+void attention_finish_avx2(AttentionTile& tile, std::size_t head_dim) {
+    for (std::size_t query = 0; query < tile.n_queries; ++query) {
+        const __m256 inverse = _mm256_set1_ps(1.0F / tile.sum[query]);
+        float* const o = tile.o[query];
+        for (std::size_t d = 0; d < head_dim; d += 8) {
+            const __m256i mask = first_lanes(head_dim - d);
+            _mm256_maskstore_ps(o + d, mask,
+                                _mm256_mul_ps(_mm256_maskload_ps(o + d, mask), inverse));
+        }
+    }
+}
+
+}  // namespace potluck::kernels::cpu

@@ -1,0 +1,17 @@
+#pragma once
+
+// Attention's part of the AVX2 table (float_kernels.h says what the functions do).
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cpu/float_kernels.h"
+
+namespace potluck::kernels::cpu {
+
+void attention_block_avx2(AttentionTile& tile, const std::uint16_t* k, const std::uint16_t* v,
+                          std::size_t head_dim, float scale);
+void attention_combine_avx2(AttentionTile& tile, const float* const* block_o, std::size_t head_dim);
+void attention_finish_avx2(AttentionTile& tile, std::size_t head_dim);
+
+}  // namespace potluck::kernels::cpu

@@ -1,0 +1,330 @@
+// Quantised matrix products with AVX-512 VNNI. A 512-bit vector of 32-bit lanes is 16 weight rows;
+// vpdpbusd adds 4 products of unsigned weights and signed activations into each lane. Weights are
+// decoded to unsigned bytes once per tile block and used for N batch rows; what makes them signed
+// (an offset per type) is subtracted in integers with the activation's sums, so every sum is exact.
+//
+// Everything here is in an anonymous namespace: code that was compiled for this instruction set
+// must not be merged with the same code of other files.
+
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12 takes its own intrinsics' deliberately undefined pass-through operands for mistakes.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "kernels/cpu/tile_kernels.h"
+#include "kernels/cpu/tile_layout.h"
+
+namespace potluck::kernels::cpu {
+namespace {
+
+/// Loops over registers must disappear whatever the optimisation level.
+#define POTLUCK_UNROLL _Pragma("GCC unroll 16")
+
+#define POTLUCK_INLINE inline __attribute__((always_inline))
+
+/// What the stored unsigned bytes exceed the weights by.
+constexpr int unsigned_offset(const TileFormat& f) {
+    return f.bytes || f.table != nullptr ? 128 : f.offset;
+}
+
+POTLUCK_INLINE __m512i load64(const std::byte* p) {
+    return _mm512_loadu_si512(p);
+}
+
+POTLUCK_INLINE __m512 load_halves(const std::byte* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+
+POTLUCK_INLINE __m512i load_uint8(const std::byte* p) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+
+POTLUCK_INLINE __m512i load_int8(const std::byte* p) {
+    return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+
+/// Four bytes in every lane.
+POTLUCK_INLINE __m512i broadcast4(const void* p) {
+    int word = 0;
+    std::memcpy(&word, p, 4);
+    return _mm512_set1_epi32(word);
+}
+
+/// Shifts that keep the bits of each byte that the caller masks; positive is left.
+template <int kLeft>
+POTLUCK_INLINE __m512i shift(__m512i v) {
+    if constexpr (kLeft > 0)
+        return _mm512_slli_epi16(v, kLeft);
+    else if constexpr (kLeft < 0)
+        return _mm512_srli_epi16(v, -kLeft);
+    else
+        return v;
+}
+
+/// a | (b & mask)
+POTLUCK_INLINE __m512i merge(__m512i a, __m512i b, int mask) {
+    return _mm512_ternarylogic_epi32(a, b, _mm512_set1_epi8(static_cast<char>(mask)), 0xF8);
+}
+
+/// Groups kGroup … 7 of a plane of pairs: 2 bits of group g to bit `kTo` of the weights.
+template <int kTo, int kGroup = 0>
+POTLUCK_INLINE void merge_pairs(const __m512i plane[2], __m512i w[8]) {
+    if constexpr (kGroup < 8) {
+        const __m512i bits = shift<kTo - kGroup / 2 * 2>(plane[kGroup % 2]);
+        w[kGroup] = merge(w[kGroup], bits, 3 << kTo);
+        merge_pairs<kTo, kGroup + 1>(plane, w);
+    }
+}
+
+template <int kTo, int kGroup = 0>
+POTLUCK_INLINE void merge_bits(__m512i plane, __m512i w[8]) {
+    if constexpr (kGroup < 8) {
+        w[kGroup] = merge(w[kGroup], shift<kTo - kGroup>(plane), 1 << kTo);
+        merge_bits<kTo, kGroup + 1>(plane, w);
+    }
+}
+
+/// The 16 table entries plus 128, in each quarter of the vector.
+template <TensorType kType>
+POTLUCK_INLINE __m512i unsigned_table() {
+    const __m128i table =
+        _mm_loadu_si128(reinterpret_cast<const __m128i*>(tile_format(kType).table));
+    return _mm512_broadcast_i32x4(_mm_xor_si128(table, _mm_set1_epi8(-128)));
+}
+
+/// The 32 elements of a tile block as unsigned bytes: w[g] holds elements 4g … 4g+3 of 16 rows.
+template <TensorType kType>
+POTLUCK_INLINE void decode(const std::byte* quants, __m512i w[8]) {
+    constexpr TileFormat kFormat = tile_format(kType);
+    if constexpr (kFormat.bytes) {
+        POTLUCK_UNROLL
+        for (int g = 0; g < 8; ++g)
+            w[g] = _mm512_xor_si512(load64(quants + 64 * g), _mm512_set1_epi8(-128));
+        return;
+    }
+    constexpr int kPairsAt = kFormat.nibbles ? 4 : 0;
+    constexpr int kBitsAt = kPairsAt + (kFormat.pairs ? 2 : 0);
+    POTLUCK_UNROLL
+    for (int g = 0; g < 8; ++g)
+        w[g] = _mm512_setzero_si512();
+    if constexpr (kFormat.nibbles) {
+        const __m512i low = _mm512_set1_epi8(15);
+        POTLUCK_UNROLL
+        for (int g = 0; g < 4; ++g) {
+            const __m512i both = load64(quants + 64 * g);
+            w[g] = _mm512_and_si512(both, low);
+            w[g + 4] = _mm512_and_si512(shift<-4>(both), low);
+        }
+        quants += 64 * kNibbleVectors;
+    }
+    if constexpr (kFormat.table != nullptr) {
+        const __m512i table = unsigned_table<kType>();
+        POTLUCK_UNROLL
+        for (int g = 0; g < 8; ++g)
+            w[g] = _mm512_shuffle_epi8(table, w[g]);
+    }
+    if constexpr (kFormat.pairs) {
+        const __m512i planes[2] = {load64(quants), load64(quants + 64)};
+        merge_pairs<kPairsAt>(planes, w);
+        quants += 64 * kPairVectors;
+    }
+    if constexpr (kFormat.bits) merge_bits<kBitsAt>(load64(quants), w);
+}
+
+/// The scales of one tile block; which fields are set depends on the record.
+struct Scales {
+    __m512 d;
+    __m512 m;          ///< m, or -(dmin * min)
+    __m512i scale[2];  ///< of the halves
+    __m512i unoffset;  ///< pairs of int16 to multiply with the sums of the halves
+    __m512 dmin;
+    __m512i mins;  ///< pairs of int16
+};
+
+POTLUCK_INLINE __m512i int16_pair(__m512i low, __m512i high) {
+    const __m512i mask = _mm512_set1_epi32(0xFFFF);
+    return _mm512_ternarylogic_epi32(_mm512_slli_epi32(high, 16), low, mask, 0xF8);
+}
+
+POTLUCK_INLINE __m512 load_exponents(const std::byte* p) {
+    const __m512i e = load_uint8(p);
+    const __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23);
+    const __m512i tiny = _mm512_sllv_epi32(_mm512_set1_epi32(0x00200000), e);
+    const __mmask16 is_tiny = _mm512_cmplt_epi32_mask(e, _mm512_set1_epi32(2));
+    return _mm512_castsi512_ps(_mm512_mask_blend_epi32(is_tiny, normal, tiny));
+}
+
+template <TensorType kType>
+POTLUCK_INLINE Scales load_scales(const std::byte* record, std::size_t sub) {
+    constexpr TileFormat kFormat = tile_format(kType);
+    constexpr ScaleRecord kRecord = kFormat.scales;
+    constexpr int kOffset = unsigned_offset(kFormat);
+    Scales s;
+    if constexpr (kRecord == ScaleRecord::kExponent) {
+        s.d = load_exponents(record);
+    } else {
+        s.d = load_halves(record);
+    }
+    s.unoffset = _mm512_set1_epi16(-kOffset);
+    if constexpr (kRecord == ScaleRecord::kHalfPair) s.m = load_halves(record + 32);
+    if constexpr (kRecord == ScaleRecord::kSubScale)
+        s.d = _mm512_mul_ps(s.d, _mm512_cvtepi32_ps(load_int8(record + 32 + 16 * sub)));
+    if constexpr (kRecord == ScaleRecord::kSubScaleMin) {
+        const std::byte* small = record + 64 + 32 * sub;
+        s.d = _mm512_mul_ps(s.d, _mm512_cvtepi32_ps(load_uint8(small)));
+        const __m512 product =
+            _mm512_mul_ps(load_halves(record + 32), _mm512_cvtepi32_ps(load_uint8(small + 16)));
+        s.m = _mm512_xor_ps(product, _mm512_set1_ps(-0.0F));
+    }
+    if constexpr (kRecord == ScaleRecord::kHalfScales) {
+        const std::byte* small = record + 32 + 32 * sub;
+        s.scale[0] = load_int8(small);
+        s.scale[1] = load_int8(small + 16);
+        s.unoffset = _mm512_mullo_epi16(int16_pair(s.scale[0], s.scale[1]), s.unoffset);
+    }
+    if constexpr (kRecord == ScaleRecord::kHalfScaleMins) {
+        const __m512i low = _mm512_set1_epi32(15);
+        const std::byte* small = record + 64 + 32 * sub;
+        const __m512i first = load_uint8(small);
+        const __m512i second = load_uint8(small + 16);
+        s.scale[0] = _mm512_and_si512(first, low);
+        s.scale[1] = _mm512_and_si512(second, low);
+        s.mins = int16_pair(_mm512_srli_epi32(first, 4), _mm512_srli_epi32(second, 4));
+        s.dmin = load_halves(record + 32);
+    }
+    return s;
+}
+
+/// The block's contribution for one batch row: docs/arithmetic.md, matrix products.
+template <TensorType kType>
+POTLUCK_INLINE __m512 accumulate(const __m512i w[8], const Scales& s, const ActivationBlock& x,
+                                 __m512 acc) {
+    constexpr TileFormat kFormat = tile_format(kType);
+    constexpr bool kHalves =
+        kFormat.scales == ScaleRecord::kHalfScales || kFormat.scales == ScaleRecord::kHalfScaleMins;
+    // Two chains hide the latency of vpdpbusd; they are also the two halves of 16.
+    const __m512i zero = _mm512_setzero_si512();
+    const __m512i sums = broadcast4(x.sum);
+    __m512i first = zero;
+    __m512i second = zero;
+    if constexpr (!kHalves && unsigned_offset(kFormat) != 0)
+        first = _mm512_dpwssd_epi32(first, s.unoffset, sums);
+    POTLUCK_UNROLL
+    for (int g = 0; g < 4; ++g) {
+        first = _mm512_dpbusd_epi32(first, w[g], broadcast4(x.q + 4 * g));
+        second = _mm512_dpbusd_epi32(second, w[g + 4], broadcast4(x.q + 16 + 4 * g));
+    }
+    if constexpr (kHalves) {
+        first = _mm512_mullo_epi32(first, s.scale[0]);
+        second = _mm512_mullo_epi32(second, s.scale[1]);
+        if constexpr (unsigned_offset(kFormat) != 0)
+            first = _mm512_dpwssd_epi32(first, s.unoffset, sums);
+    }
+    const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(first, second));
+    const __m512 da = _mm512_set1_ps(x.d);
+    acc = _mm512_fmadd_ps(sum, _mm512_mul_ps(s.d, da), acc);
+    if constexpr (kFormat.scales == ScaleRecord::kHalfPair ||
+                  kFormat.scales == ScaleRecord::kSubScaleMin)
+        acc = _mm512_fmadd_ps(s.m, _mm512_set1_ps(x.s), acc);
+    if constexpr (kFormat.scales == ScaleRecord::kHalfScaleMins) {
+        const __m512 offset = _mm512_cvtepi32_ps(_mm512_dpwssd_epi32(zero, s.mins, sums));
+        acc = _mm512_fnmadd_ps(offset, _mm512_mul_ps(s.dmin, da), acc);
+    }
+    return acc;
+}
+
+template <TensorType kType, std::size_t N>
+void tile_kernel(const TileCall& call) {
+    constexpr TileFormat kFormat = tile_format(kType);
+    constexpr std::size_t kQuantBytes = kFormat.quant_bytes();
+    constexpr std::size_t kScaleBytes = kFormat.scale_bytes();
+    constexpr std::size_t kSubs = kFormat.subs();
+    const std::size_t group_stride = kActivationGroup * call.blocks;
+    const std::byte* quants = call.quants;
+    const std::byte* record = call.scales;
+    const ActivationBlock* x = call.x;
+    __m512 acc[N];
+    POTLUCK_UNROLL
+    for (std::size_t n = 0; n < N; ++n)
+        acc[n] = _mm512_setzero_ps();
+    for (std::size_t b = 0; b < call.blocks; b += kSubs) {
+        for (std::size_t sub = 0; sub < kSubs; ++sub) {
+            __m512i w[8];
+            decode<kType>(quants, w);
+            const Scales scales = load_scales<kType>(record, sub);
+            POTLUCK_UNROLL
+            for (std::size_t n = 0; n < N; ++n) {
+                const ActivationBlock* group = x + n / kActivationGroup * group_stride;
+                acc[n] = accumulate<kType>(w, scales, group[n % kActivationGroup], acc[n]);
+            }
+            quants += kQuantBytes;
+            x += kActivationGroup;
+        }
+        record += kScaleBytes;
+    }
+    const auto exist = static_cast<__mmask16>((1U << call.rows) - 1U);
+    __m512 bias = _mm512_setzero_ps();
+    if (call.bias != nullptr) bias = _mm512_maskz_loadu_ps(exist, call.bias);
+    POTLUCK_UNROLL
+    for (std::size_t n = 0; n < N; ++n) {
+        const __m512 y = call.bias != nullptr ? _mm512_add_ps(acc[n], bias) : acc[n];
+        _mm512_mask_storeu_ps(call.out + n * call.out_stride, exist, y);
+    }
+}
+
+template <TensorType kType>
+TileKernels kernels_of() {
+    TileKernels k;
+    k.by_columns[1] = tile_kernel<kType, 1>;
+    k.by_columns[2] = tile_kernel<kType, 2>;
+    k.by_columns[3] = tile_kernel<kType, 3>;
+    k.by_columns[4] = tile_kernel<kType, 4>;
+    k.by_columns[5] = tile_kernel<kType, 5>;
+    k.by_columns[6] = tile_kernel<kType, 6>;
+    k.by_columns[7] = tile_kernel<kType, 7>;
+    k.by_columns[8] = tile_kernel<kType, 8>;
+    k.by_columns[16] = tile_kernel<kType, 16>;
+    return k;
+}
+
+}  // namespace
+
+TileKernels tile_kernels_avx512(TensorType type) {
+    using enum TensorType;
+    switch (type) {
+        case kQ8_0:
+            return kernels_of<kQ8_0>();
+        case kQ4_0:
+            return kernels_of<kQ4_0>();
+        case kQ4_1:
+            return kernels_of<kQ4_1>();
+        case kQ5_0:
+            return kernels_of<kQ5_0>();
+        case kQ5_1:
+            return kernels_of<kQ5_1>();
+        case kIQ4_NL:
+            return kernels_of<kIQ4_NL>();
+        case kMXFP4:
+            return kernels_of<kMXFP4>();
+        case kQ2_K:
+            return kernels_of<kQ2_K>();
+        case kQ3_K:
+            return kernels_of<kQ3_K>();
+        case kQ4_K:
+            return kernels_of<kQ4_K>();
+        case kQ5_K:
+            return kernels_of<kQ5_K>();
+        case kQ6_K:
+            return kernels_of<kQ6_K>();
+        case kIQ4_XS:
+            return kernels_of<kIQ4_XS>();
+        default:
+            return {};
+    }
+}
+
+}  // namespace potluck::kernels::cpu

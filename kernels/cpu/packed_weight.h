@@ -1,0 +1,83 @@
+#pragma once
+
+// Packed weights of the CPU device: who owns the memory and how it is laid out.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "base/result.h"
+#include "kernels/api/device.h"
+
+namespace potluck::kernels::cpu {
+
+/// 64-byte aligned, on huge pages where the system has them, not zeroed: whoever fills it first
+/// decides which thread touches it.
+class PackedMemory {
+  public:
+    static Result<PackedMemory> allocate(std::size_t bytes);
+    std::byte* data() const { return data_.get(); }
+    std::size_t size() const { return size_; }
+
+  private:
+    struct Free {
+        void operator()(std::byte* p) const { std::free(p); }
+    };
+    std::unique_ptr<std::byte, Free> data_;
+    std::size_t size_ = 0;
+};
+
+enum class WeightLayout : std::uint8_t {
+    kBlocks,     ///< the GGUF bytes of the rows, for the scalar reference
+    kTiles,      ///< quantised, 16 rows interleaved: tile_layout.h
+    kFloatRows,  ///< F32, F16, BF16 rows, each padded with zeros to a multiple of 16 elements
+};
+
+class CpuWeight final : public PackedWeight {
+  public:
+    CpuWeight(TensorType type, std::size_t rows, std::size_t columns, WeightLayout layout,
+              PackedMemory memory)
+        : type_(type),
+          rows_(rows),
+          columns_(columns),
+          layout_(layout),
+          memory_(std::move(memory)) {}
+
+    TensorType type() const override { return type_; }
+    std::size_t rows() const override { return rows_; }
+    std::size_t columns() const override { return columns_; }
+    std::size_t bytes() const override { return memory_.size(); }
+
+    WeightLayout layout() const { return layout_; }
+    std::byte* data() const { return memory_.data(); }
+    /// Bytes from one row to the next; not for tiles.
+    std::size_t row_stride() const;
+
+  private:
+    TensorType type_;
+    std::size_t rows_;
+    std::size_t columns_;
+    WeightLayout layout_;
+    PackedMemory memory_;
+};
+
+/// The weight as this device packed it; another device's weight is a bug of the caller.
+const CpuWeight& cpu_weight(const PackedWeight* weight);
+
+bool is_float(TensorType type);
+/// Bytes of a row in kFloatRows.
+std::size_t float_row_stride(TensorType type, std::size_t columns);
+
+/// Why no CPU kernel can work with such a weight, or nothing. The same for all instruction sets.
+std::optional<std::string> unsupported_weight(TensorType type, std::size_t columns);
+
+/// What every pack() checks before it reads a byte: type, columns, row range, size of `bytes`.
+Status check_pack(std::span<const std::byte> bytes, TensorType type, std::size_t columns,
+                  RowRange range);
+
+}  // namespace potluck::kernels::cpu

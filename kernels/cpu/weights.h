@@ -1,0 +1,36 @@
+#pragma once
+
+// The two families behind weight_kernels(): the scalar reference on GGUF bytes, and tiles for the
+// vector instruction sets. Signatures as in weight_kernels.h.
+
+#include <cstddef>
+#include <memory>
+#include <span>
+
+#include "base/result.h"
+#include "kernels/api/ops.h"
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/cpu/tile_kernels.h"
+
+namespace potluck::kernels::cpu {
+
+Result<std::unique_ptr<PackedWeight>> pack_scalar(ThreadPool& pool,
+                                                  std::span<const std::byte> bytes, TensorType type,
+                                                  std::size_t columns, RowRange range);
+std::size_t packed_bytes_scalar(TensorType type, std::size_t columns, std::size_t rows);
+void matmul_scalar(ThreadPool& pool, const MatmulArgs& args);
+void quantize_scalar(const float* x, std::size_t blocks, std::size_t begin, std::size_t end,
+                     ActivationBlock* out);
+
+Result<std::unique_ptr<PackedWeight>> pack_vector(ThreadPool& pool,
+                                                  std::span<const std::byte> bytes, TensorType type,
+                                                  std::size_t columns, RowRange range);
+std::size_t packed_bytes_vector(TensorType type, std::size_t columns, std::size_t rows);
+void matmul_vector(ThreadPool& pool, const MatmulArgs& args, const VectorKernels& kernels);
+
+/// Common to all: splits the blocks of all rows over the pool.
+void quantize_rows(ThreadPool& pool, const QuantizeArgs& args, QuantizeKernel kernel);
+/// Common to all: every layout is decoded block by block (block32.h).
+void embed_rows(ThreadPool& pool, const EmbedArgs& args);
+
+}  // namespace potluck::kernels::cpu

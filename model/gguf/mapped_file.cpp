@@ -1,0 +1,54 @@
+#include "model/gguf/mapped_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+namespace potluck::model::gguf {
+namespace {
+
+tl::unexpected<Error> system_error(const std::filesystem::path& path, const char* doing, int code) {
+    const bool absent = code == ENOENT || code == ENOTDIR;
+    return error(absent ? ErrorCode::kNotFound : ErrorCode::kInvalidArgument,
+                 fmt::format("{}: cannot {}: {}", path.string(), doing,
+                             std::generic_category().message(code)));
+}
+
+/// The descriptor is needed only until the file is mapped.
+struct Descriptor {
+    int value = -1;
+    ~Descriptor() {
+        if (value >= 0) ::close(value);
+    }
+};
+
+}  // namespace
+
+Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
+    // O_NONBLOCK: opening a pipe must not wait for its writer; for regular files it means nothing.
+    const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+    if (file.value < 0) return system_error(path, "open", errno);
+    struct stat status {};
+    if (::fstat(file.value, &status) != 0) return system_error(path, "stat", errno);
+    if (!S_ISREG(status.st_mode))
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("{}: not a regular file", path.string()));
+    if (status.st_size == 0) return MappedFile();
+    const auto size = static_cast<std::size_t>(status.st_size);
+    void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.value, 0);
+    if (address == MAP_FAILED) return system_error(path, "map", errno);
+    return MappedFile(std::span(static_cast<const std::byte*>(address), size));
+}
+
+MappedFile::~MappedFile() {
+    if (bytes_.empty()) return;
+    // munmap takes a mutable pointer though it only forgets the range.
+    ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+}  // namespace potluck::model::gguf

@@ -1,0 +1,147 @@
+// Matrix products: every instruction set, batch size and thread count gives the bits of the scalar
+// reference that sees one batch row at a time.
+
+#include <fmt/format.h>
+
+#include <limits>
+
+#include "weights_support.h"
+
+namespace potluck::kernels::cpu::testing {
+namespace {
+
+struct Shape {
+    std::size_t rows;
+    std::size_t columns;
+};
+
+std::vector<Shape> shapes(TensorType type) {
+    switch (info(type).block_elements) {
+        case 1:
+            return {{1, 1}, {5, 7}, {4, 33}, {16, 256}, {17, 160}, {33, 512}};
+        case 32:
+            return {{1, 32}, {5, 96}, {16, 160}, {17, 256}, {33, 512}, {40, 768}};
+        default:
+            return {{1, 256}, {5, 512}, {16, 768}, {17, 256}, {33, 768}};
+    }
+}
+
+constexpr std::size_t kBatches[] = {1, 2, 3, 7, 8, 9, 16, 31, 33, 128};
+
+/// The reference: one row after another through the scalar kernels.
+std::vector<float> reference(std::span<const std::byte> bytes, TensorType type, Shape shape,
+                             std::span<const float> x, std::span<const float> bias) {
+    ThreadPool pool(1);
+    const auto weight = pack(Isa::kScalar, pool, bytes, type, shape.columns, {0, shape.rows});
+    std::vector<float> out;
+    for (std::size_t at = 0; at < x.size(); at += shape.columns) {
+        const auto y = multiply(Isa::kScalar, pool, *weight, x.subspan(at, shape.columns), bias);
+        out.insert(out.end(), y.begin(), y.end());
+    }
+    return out;
+}
+
+class WeightsMatmul : public ::testing::TestWithParam<std::tuple<Isa, TensorType>> {};
+
+void check_shape(Isa isa, TensorType type, Shape shape, ScaleRange range) {
+    std::mt19937_64 random(shape.rows * 1000 + shape.columns);
+    const auto bytes = random_weights(type, shape.columns, shape.rows, range, random);
+    const auto x = random_activations(shape.columns, 128, random);
+    const auto bias_values = random_activations(shape.rows, 1, random);
+    for (const bool with_bias : {false, true}) {
+        const auto bias = with_bias ? std::span<const float>(bias_values) : std::span<float>();
+        const auto wanted = reference(bytes, type, shape, x, bias);
+        for (const std::size_t threads : {1U, 2U, 3U}) {
+            ThreadPool pool(threads);
+            const auto weight = pack(isa, pool, bytes, type, shape.columns, {0, shape.rows});
+            ASSERT_NE(weight, nullptr);
+            for (const std::size_t n : kBatches) {
+                const auto got =
+                    multiply(isa, pool, *weight, std::span(x).first(n * shape.columns), bias);
+                ASSERT_EQ("", difference(got, std::span(wanted).first(n * shape.rows)))
+                    << shape.rows << " x " << shape.columns << ", batch " << n << ", threads "
+                    << threads << ", bias " << with_bias;
+            }
+        }
+    }
+}
+
+TEST_P(WeightsMatmul, HasTheBitsOfTheOneRowReference) {
+    const auto [isa, type] = GetParam();
+    POTLUCK_SKIP_WITHOUT(isa);
+    for (const Shape shape : shapes(type)) {
+        check_shape(isa, type, shape, ScaleRange::kUsual);
+        if (HasFatalFailure()) return;
+        check_shape(isa, type, shape, ScaleRange::kAnyFinite);
+        if (HasFatalFailure()) return;
+    }
+}
+
+// Wide enough that the batch rows and the weights are both divided into several tasks.
+TEST_P(WeightsMatmul, DividedOverManyTasks) {
+    const auto [isa, type] = GetParam();
+    POTLUCK_SKIP_WITHOUT(isa);
+    std::mt19937_64 random(7);
+    const Shape shape{601, 256};
+    const auto bytes = random_weights(type, shape.columns, shape.rows, ScaleRange::kUsual, random);
+    const auto x = random_activations(shape.columns, 150, random);
+    // The reference for some rows only: it is slow.
+    const std::size_t wanted_rows[] = {0, 63, 64, 127, 128, 149};
+    for (const std::size_t threads : {2U, 3U}) {
+        ThreadPool pool(threads);
+        const auto weight = pack(isa, pool, bytes, type, shape.columns, {0, shape.rows});
+        ASSERT_NE(weight, nullptr);
+        const auto got = multiply(isa, pool, *weight, x, {});
+        for (const std::size_t row : wanted_rows) {
+            const auto one = std::span(x).subspan(row * shape.columns, shape.columns);
+            ASSERT_EQ("", difference(std::span(got).subspan(row * shape.rows, shape.rows),
+                                     reference(bytes, type, shape, one, {})))
+                << "row " << row << ", threads " << threads;
+        }
+    }
+}
+
+// What no model should contain, but must still be the same everywhere.
+TEST_P(WeightsMatmul, InfinitiesAndSubnormalsAreTheSameEverywhere) {
+    const auto [isa, type] = GetParam();
+    POTLUCK_SKIP_WITHOUT(isa);
+    std::mt19937_64 random(11);
+    const Shape shape{18, 256};
+    const auto bytes =
+        random_weights(type, shape.columns, shape.rows, ScaleRange::kAnyFinite, random);
+    auto x = random_activations(shape.columns, 4, random);
+    x[5] = std::numeric_limits<float>::infinity();
+    x[shape.columns + 40] = std::numeric_limits<float>::quiet_NaN();
+    for (std::size_t i = 0; i < shape.columns; ++i) {
+        x[2 * shape.columns + i] *= 1e-41F;
+        x[3 * shape.columns + i] *= 1e36F;
+    }
+    ThreadPool pool(2);
+    const auto weight = pack(isa, pool, bytes, type, shape.columns, {0, shape.rows});
+    ASSERT_NE(weight, nullptr);
+    EXPECT_EQ(
+        "", difference(multiply(isa, pool, *weight, x, {}), reference(bytes, type, shape, x, {})));
+}
+
+TEST_P(WeightsMatmul, NoRowsIsNoWork) {
+    const auto [isa, type] = GetParam();
+    POTLUCK_SKIP_WITHOUT(isa);
+    std::mt19937_64 random(3);
+    ThreadPool pool(2);
+    const auto bytes = random_weights(type, 256, 3, ScaleRange::kUsual, random);
+    const auto weight = pack(isa, pool, bytes, type, 256, {0, 3});
+    EXPECT_TRUE(multiply(isa, pool, *weight, {}, {}).empty());
+    const auto none = pack(isa, pool, bytes, type, 256, {2, 2});
+    EXPECT_TRUE(multiply(isa, pool, *none, random_activations(256, 2, random), {}).empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, WeightsMatmul,
+                         ::testing::Combine(::testing::ValuesIn(kAllIsas),
+                                            ::testing::ValuesIn(weight_types())),
+                         [](const auto& test) {
+                             return fmt::format("{}_{}", to_string(std::get<0>(test.param)),
+                                                to_string(std::get<1>(test.param)));
+                         });
+
+}  // namespace
+}  // namespace potluck::kernels::cpu::testing

@@ -1,0 +1,52 @@
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+
+#include "kernels/cpu/cpu_memory.h"
+
+namespace potluck::kernels::cpu {
+namespace {
+
+TEST(CpuMemory, FieldsOfTheSystemsTexts) {
+    constexpr std::string_view kInfo =
+        "MemTotal:       16384000 kB\nMemFree:  1 kB\nMemAvailable:   12345 kB\n";
+    EXPECT_EQ(parse_field(kInfo, "MemAvailable"), 12345U);
+    EXPECT_EQ(parse_field(kInfo, "MemTotal"), 16384000U);
+    EXPECT_EQ(parse_field(kInfo, "Mem"), 0U);
+    EXPECT_EQ(parse_field(kInfo, "SwapFree"), 0U);
+    constexpr std::string_view kStat = "inactive_file_x 5\ninactive_file 4096\nactive_file 7";
+    EXPECT_EQ(parse_field(kStat, "inactive_file"), 4096U);
+    EXPECT_EQ(parse_field(kStat, "active_file"), 7U);
+    EXPECT_EQ(parse_field("", "x"), 0U);
+    EXPECT_EQ(parse_field("x", "x"), 0U);
+    EXPECT_EQ(parse_field("x: many", "x"), 0U);
+}
+
+TEST(CpuMemory, SomeIsAvailable) {
+    EXPECT_GT(available_memory(), std::size_t{16} << 20);
+    EXPECT_LT(available_memory(), std::size_t{1} << 50);
+}
+
+TEST(CpuMemory, LargeBuffersAreWritableZeroedAndGivenBack) {
+    constexpr std::size_t kBytes = (std::size_t{3} << 20) + 17;
+    for (int round = 0; round < 3; ++round) {
+        auto buffer = allocate_memory(kBytes);
+        ASSERT_TRUE(buffer) << buffer.error().message;
+        const std::span<std::byte> bytes((*buffer)->data(), kBytes);
+        EXPECT_TRUE(
+            std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; }));
+        std::fill(bytes.begin(), bytes.end(), std::byte{255});
+    }
+}
+
+TEST(CpuMemory, MoreThanThereIsIsRefusedNotKilled) {
+    for (const std::size_t bytes : {available_memory() + (std::size_t{1} << 30), SIZE_MAX}) {
+        const auto buffer = allocate_memory(bytes);
+        ASSERT_FALSE(buffer);
+        EXPECT_EQ(buffer.error().code, ErrorCode::kResourceExhausted);
+    }
+}
+
+}  // namespace
+}  // namespace potluck::kernels::cpu

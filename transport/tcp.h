@@ -1,0 +1,16 @@
+#pragma once
+
+// Frames over TCP. Everything runs on the thread that runs `loop`, which must outlive the
+// transport, its listeners and its connections.
+
+#include <memory>
+
+#include <boost/asio/io_context.hpp>
+
+#include "transport/api.h"
+
+namespace potluck::transport {
+
+std::unique_ptr<Transport> make_tcp_transport(boost::asio::io_context& loop);
+
+}  // namespace potluck::transport
