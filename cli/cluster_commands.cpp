@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -59,7 +60,9 @@ Status start(Coordinator& c, const ClusterOptions& options, const std::string& l
         std::max<std::uint32_t>(options.prefill_chunk + options.slots, 64);
     settings.scheduler.prefill_chunk = options.prefill_chunk;
     coordinator::CoordinatorEvents events;
-    events.on_status = [](const std::string& status) { std::cout << status << std::endl; };
+    events.on_status = [](const std::string& status) {
+        if (status != "ready") std::cout << status << std::endl;  // on_ready says more
+    };
     events.on_plan = [](const coordinator::Plan& plan) {
         std::cout << to_string(plan) << std::flush;
     };
@@ -78,11 +81,12 @@ Status start(Coordinator& c, const ClusterOptions& options, const std::string& l
 }
 
 /// Runs until Ctrl-C or SIGTERM, then tells the workers to leave.
-void serve(Coordinator& c) {
+void serve(Coordinator& c, const std::function<void()>& on_stop) {
     boost::asio::signal_set stop(c.loop, SIGINT, SIGTERM);
     stop.async_wait([&](const boost::system::error_code& cancelled, int) {
         if (cancelled) return;
         std::cout << "stopping" << std::endl;
+        on_stop();
         c.api->stop();
         c.service->shut_down("the coordinator stops");
         c.loop.stop();
@@ -140,7 +144,7 @@ int run_up(const ClusterOptions& options) {
     boost::asio::signal_set child_ended(c.loop, SIGCHLD);
     std::function<void()> watch = [&] {
         child_ended.async_wait([&](const boost::system::error_code& cancelled, int) {
-            if (cancelled) return;
+            if (cancelled || c.loop.stopped()) return;
             for (auto& child : children) {
                 if (const auto how = child.ended(); !how.empty()) {
                     log::warning("worker process {} {}", child.pid(), how);
@@ -150,7 +154,7 @@ int run_up(const ClusterOptions& options) {
         });
     };
     watch();
-    serve(c);
+    serve(c, [&] { child_ended.cancel(); });
     return 0;
 }
 
@@ -161,7 +165,7 @@ int run_coordinator(const ClusterOptions& options) {
     std::cout << fmt::format("workers join with: potluck worker --coordinator {}",
                              c.service->worker_address())
               << std::endl;
-    serve(c);
+    serve(c, [] {});
     return 0;
 }
 

@@ -95,6 +95,7 @@ Status PageTable::restore(Sequence& sequence, const Operation& operation) {
         return bad(operation.seq, fmt::format("has no checkpoint {}", operation.checkpoint));
     }
     shorten(sequence, found->second);
+    sequence.committed = std::min(sequence.committed, sequence.length);
     return {};
 }
 

@@ -8,7 +8,10 @@
 //   rows          header.n_rows records: 24 bytes each in kRows, 32 bytes in kResult
 //   entries       header.n_entries records of 8 bytes (kResult only)
 //   zeros up to a multiple of 64 bytes
-// The payload is n_rows * row_width f32 values (codec 0); empty in kResult and in rows for a stage that
+// A record of kRows is u64 seq, u32 position, i32 token, u32 generation, u16 flags, u16 logprobs;
+// of kResult u64 seq, u32 position, u32 generation, i32 token, f32 logprob, u16 n_top, u16
+// n_proposed, u32 zero; an entry is i32 token, f32 logprob. Operations: see proto/operations.h. The
+// payload is n_rows * row_width f32 values (codec 0); empty in kResult and in rows for a stage that
 // has the embedding. Whoever decodes gets errors (kCorrupt, kUnsupported) that name the field.
 
 #include <cstddef>
@@ -53,13 +56,15 @@ std::string_view to_string(FrameKind kind);
 enum class Codec : std::uint32_t { kF32 = 0 };
 
 /// Offsets on the wire: magic 0, version 4, kind 6, epoch 8, pipeline 16, stage 20, batch 24,
-/// n_operations 32, operations_bytes 36, n_rows 40, n_entries 44, row_width 48, codec 52, payload_bytes 56.
+/// n_operations 32, operations_bytes 36, n_rows 40, n_entries 44, row_width 48, codec 52,
+/// payload_bytes 56.
 struct FrameHeader {
     std::uint16_t version = kWireVersionMax;
     FrameKind kind = FrameKind::kRows;
     Epoch epoch;
     PipelineId pipeline;
-    StageIndex stage;  ///< where the frame goes; the number of stages for a result to the coordinator
+    StageIndex
+        stage;  ///< where the frame goes; the number of stages for a result to the coordinator
     BatchId batch;
     std::uint32_t n_operations = 0;
     std::uint32_t operations_bytes = 0;
@@ -86,15 +91,15 @@ Result<FrameHeader> decode_header(std::span<const std::byte> head);
 /// allocates nothing). `row_width` is 0 if no payload follows.
 void encode_rows(const FrameRoute& route, const Batch& batch, std::uint32_t row_width,
                  std::vector<std::byte>& out);
-/// Reads what encode_rows wrote. Reuses the capacity of `batch`'s vectors. After an error `header` and
-/// `batch` mean nothing.
+/// Reads what encode_rows wrote. Reuses the capacity of `batch`'s vectors. After an error `header`
+/// and `batch` mean nothing.
 Status decode_rows(std::span<const std::byte> head, FrameHeader& header, Batch& batch);
 
 void encode_result(const FrameRoute& route, const StepResult& result, std::vector<std::byte>& out);
 Status decode_result(std::span<const std::byte> head, FrameHeader& header, StepResult& result);
 
-/// The checks that decode_rows makes of an operation's sampler, for whoever takes one from a client:
-/// kInvalidArgument that names the field.
+/// The checks that decode_rows makes of an operation's sampler, for whoever takes one from a
+/// client: kInvalidArgument that names the field.
 Status check_sampler(const SamplerSpec& sampler);
 
 }  // namespace potluck::proto

@@ -17,7 +17,7 @@ packages=(
     curl  # tools/quickstart.sh speaks to the cluster with it
 )
 dev_packages=(
-    git python3                              # tools/check_*.py
+    git python3 python3-jinja2               # the checks of tools/
     clang libclang-rt-14-dev llvm            # fuzzing, and names in the sanitizers' reports
     clang-format clang-tidy shellcheck
     libgtest-dev libgmock-dev

@@ -68,6 +68,7 @@ for ((tries = 0; ; ++tries)); do
     ((tries < 600)) || { echo "not ready after a minute" >&2; exit 1; }
     sleep 0.1
 done
+sed '/^loading/d; s/^/    /' "$log"  # the workers, the plan, where to send requests
 
 question=$(cat <<'TEXT'
 Rename `total` to `result`:
@@ -80,7 +81,7 @@ def average(values):
 ```
 TEXT
 )
-request='{"model": "tiny-coder", "stream": true, "temperature": 0, "max_tokens": 200,
+request='{"stream": true, "temperature": 0, "max_tokens": 200,
     "messages": [{"role": "user", "content": "'${question//$'\n'/\\n}'"}]}'
 content='"content": ?"(([^"\\]|\\.)*)"'  # of a piece of the answer
 answer=$scratch/answer
@@ -88,7 +89,7 @@ printf '\nQuestion:\n%s\n\nAnswer, as it comes:\n' "$question"
 printf '%s' "$request" |
     curl --silent --show-error --fail-with-body --no-buffer --max-time 120 \
         --header 'Content-Type: application/json' --data @- "$address/v1/chat/completions" |
-    while IFS= read -r line; do
+    while IFS= read -r line || [[ -n $line ]]; do
         if [[ $line == data:* ]]; then
             if [[ $line =~ $content ]]; then printf '%b' "${BASH_REMATCH[1]}" | tee -a "$answer"; fi
         elif [[ -n ${line%$'\r'} ]]; then

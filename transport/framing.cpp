@@ -87,14 +87,19 @@ std::size_t total_bytes(std::span<const std::span<const std::byte>> pieces) {
     return bytes;
 }
 
-SendQueue::SendQueue(const Limits& limits) : limits_(limits), slots_(limits.max_queued_frames) {
+SendQueue::SendQueue(const Limits& limits)
+    : limits_(limits), frames_(limits.max_queued_frames), order_(limits.max_queued_frames) {
     POTLUCK_CHECK(limits.max_queued_frames > 0 && limits.max_head_bytes <= 0xFFFFFFFF);
+    for (std::size_t i = frames_.size(); i > 0; --i)
+        unused_.push_back(i - 1);
 }
 
 Status SendQueue::push(std::span<const std::byte> head,
                        std::span<const std::span<const std::byte>> payload, SendDone done) {
     const std::size_t payload_bytes = total_bytes(payload);
     POTLUCK_TRY(check_send(limits_, head.size(), payload_bytes, count_, bytes_));
+    order_[(first_ + count_) % order_.size()] = unused_.back();
+    unused_.pop_back();
     Frame& frame = at(count_);
     frame.preamble = encode_preamble(head.size(), payload_bytes);
     size_head(frame.head, head.size());
@@ -155,7 +160,8 @@ std::optional<SendDone> SendQueue::pop() {
     frame.done = nullptr;
     frame.pieces.clear();  // the caller's memory is not ours to know any more
     bytes_ -= frame.bytes;
-    first_ = (first_ + 1) % slots_.size();
+    unused_.push_back(order_[first_]);
+    first_ = (first_ + 1) % order_.size();
     --count_;
     return done;
 }

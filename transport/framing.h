@@ -63,11 +63,14 @@ class SendQueue {
         std::size_t bytes = 0;
         SendDone done;
     };
-    Frame& at(std::size_t i) { return slots_[(first_ + i) % slots_.size()]; }
-    const Frame& at(std::size_t i) const { return slots_[(first_ + i) % slots_.size()]; }
+    /// The i-th frame in the queue.
+    Frame& at(std::size_t i) { return frames_[order_[(first_ + i) % order_.size()]]; }
+    const Frame& at(std::size_t i) const { return frames_[order_[(first_ + i) % order_.size()]]; }
 
     Limits limits_;
-    std::vector<Frame> slots_;  ///< a ring, as long as the bound
+    std::vector<Frame> frames_;        ///< as many as the bound; they never move
+    std::vector<std::size_t> order_;   ///< a ring of places in frames_
+    std::vector<std::size_t> unused_;  ///< a stack of them: the last one used is the warmest
     std::size_t first_ = 0;
     std::size_t count_ = 0;
     std::size_t bytes_ = 0;

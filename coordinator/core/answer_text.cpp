@@ -1,12 +1,29 @@
 #include "coordinator/core/answer_text.h"
 
 #include <algorithm>
+#include <string_view>
 
 namespace potluck::coordinator {
 
+namespace {
+
+/// Whether `bytes` end inside a character whose first byte is among them.
+bool ends_inside_character(std::string_view bytes) {
+    for (std::size_t n = 1; n <= std::min<std::size_t>(3, bytes.size()); ++n) {
+        const auto byte = static_cast<unsigned char>(bytes[bytes.size() - n]);
+        if ((byte & 0xC0) == 0x80) continue;
+        return n < (byte >= 0xF0 ? 4U : byte >= 0xE0 ? 3U : byte >= 0xC0 ? 2U : 1U);
+    }
+    return false;
+}
+
+}  // namespace
+
 AnswerText::AnswerText(std::shared_ptr<const model::Tokenizer> tokenizer,
                        std::vector<std::string> stop)
-    : stop_(std::move(stop)), decoder_(std::move(tokenizer)) {}
+    : stop_(std::move(stop)), tokenizer_(tokenizer), decoder_(std::move(tokenizer)) {
+    std::erase(stop_, "");
+}
 
 /// Bytes at the end of `pending_` that may be the beginning of a stop string.
 std::size_t AnswerText::held_back() const {
@@ -34,8 +51,12 @@ void AnswerText::release(std::size_t bytes, Delta& delta) {
 }
 
 bool AnswerText::push(TokenReport token, Delta& delta) {
-    pending_ += decoder_.push(token.token);
-    tokens_.emplace_back(pending_start_ + pending_.size(), std::move(token));
+    const std::string bytes = tokenizer_->piece(token.token);
+    const std::string text = decoder_.push(token.token);
+    pending_ += text;
+    // A token that leaves a character unfinished waits for at least one more byte of text.
+    const bool unfinished = !bytes.empty() && (text.empty() || ends_inside_character(bytes));
+    tokens_.emplace_back(pending_start_ + pending_.size() + (unfinished ? 1 : 0), std::move(token));
     std::size_t cut = std::string::npos;
     for (const auto& stop : stop_)
         cut = std::min(cut, pending_.find(stop));

@@ -30,6 +30,7 @@ class AnswerText {
     std::size_t held_back() const;
 
     std::vector<std::string> stop_;
+    std::shared_ptr<const model::Tokenizer> tokenizer_;
     model::StreamDecoder decoder_;
     std::string pending_;            ///< decoded, not yet given out
     std::size_t pending_start_ = 0;  ///< bytes given out so far

@@ -68,9 +68,11 @@ void Deployment::on_node_left(NodeId node, const std::string& why, DeploymentAct
     nodes_.erase(found);
     failed_ = false;
     const auto holds_stage = [&](const StagePlacement& s) { return s.node == node; };
-    if (!plan_ || std::none_of(plan_->stages.begin(), plan_->stages.end(), holds_stage)) return;
-    fall_back({ErrorCode::kPeerLost, fmt::format("worker {} is lost: {}", name, why)}, actions);
-    make_plan_if_enough(actions);
+    if (plan_ && std::any_of(plan_->stages.begin(), plan_->stages.end(), holds_stage)) {
+        fall_back({ErrorCode::kPeerLost, fmt::format("worker {} is lost: {}", name, why)}, actions);
+    }
+    // Also without a plan: what failed with this worker may work without it.
+    if (state_ == DeploymentState::kWaiting) make_plan_if_enough(actions);
 }
 
 void Deployment::on_failure(Epoch epoch, const Error& reason, DeploymentActions& actions) {

@@ -61,7 +61,7 @@ Result<Plan> make_plan(const model::Footprint& footprint, const model::ModelConf
 
 /// The plan as a table for people.
 std::string to_string(const Plan& plan);
-/// "cpu-1" or "cpu-1+cuda-sm86-1": the classes along the pipeline, and the split.
+/// "potluck-cpu-1" or "potluck-cpu-1+cuda-sm86-1": the arithmetic classes along the pipeline.
 std::string fingerprint(const Plan& plan);
 
 }  // namespace potluck::coordinator

@@ -257,10 +257,10 @@ void Scheduler::pump(SchedulerActions& actions) {
         batch.id = BatchId(next_batch_);
         if (!fill(batch)) return;
         ++next_batch_;
-        const auto sampled =
-            std::count_if(batch.rows.begin(), batch.rows.end(),
-                          [](const Row& row) { return (row.flags & kRowSample) != 0; });
-        in_flight_.emplace(batch.id, static_cast<std::size_t>(sampled));
+        auto& sampled = in_flight_[batch.id];
+        for (const Row& row : batch.rows) {
+            if ((row.flags & kRowSample) != 0) sampled.push_back(row.seq);
+        }
         actions.push_back(SendBatch{std::move(batch)});
     }
 }
@@ -272,14 +272,28 @@ Status Scheduler::on_result(const StepResult& result, SchedulerActions& actions)
                      fmt::format("a result for batch {} came, which is not the next one",
                                  result.batch.value));
     }
-    if (result.rows.size() > in_flight_.begin()->second) {
-        return error(ErrorCode::kCorrupt,
-                     fmt::format("batch {}: {} results for {} sampled rows", result.batch.value,
-                                 result.rows.size(), in_flight_.begin()->second));
-    }
+    const std::vector<SeqId> asked = std::move(in_flight_.begin()->second);
     in_flight_.erase(in_flight_.begin());
+    POTLUCK_TRY(take_results(result, asked, actions));
+    pump(actions);
+    return {};
+}
+
+/// Tokens come in the order of the rows that asked for them; only those of sequences that are
+/// cancelled by now may be missing.
+Status Scheduler::take_results(const StepResult& result, const std::vector<SeqId>& asked,
+                               SchedulerActions& actions) {
+    auto next = asked.begin();
     std::size_t entry = 0;
     for (const auto& row : result.rows) {
+        while (next != asked.end() && *next != row.seq && !sequences_.contains(*next))
+            ++next;
+        if (next == asked.end() || *next != row.seq) {
+            return error(ErrorCode::kCorrupt,
+                         fmt::format("batch {}: a token of sequence {} came out of turn",
+                                     result.batch.value, row.seq.value));
+        }
+        ++next;
         if (entry + row.n_top + row.n_proposed > result.entries.size()) {
             return error(
                 ErrorCode::kCorrupt,
@@ -287,18 +301,21 @@ Status Scheduler::on_result(const StepResult& result, SchedulerActions& actions)
         }
         const auto found = sequences_.find(row.seq);
         if (found != sequences_.end()) {
-            Sequence& sequence = found->second;
-            if (!sequence.sampling || row.position + 1 != sequence.fed) {
+            if (row.position + 1 != found->second.fed) {
                 return error(
                     ErrorCode::kCorrupt,
                     fmt::format("sequence {}: a token for position {} came, {} was expected",
-                                row.seq.value, row.position + 1, sequence.fed));
+                                row.seq.value, row.position + 1, found->second.fed));
             }
-            take_token(sequence, result, row, entry, actions);
+            take_token(found->second, result, row, entry, actions);
         }
         entry += std::size_t{row.n_top} + row.n_proposed;
     }
-    pump(actions);
+    for (; next != asked.end(); ++next) {
+        if (!sequences_.contains(*next)) continue;
+        return error(ErrorCode::kCorrupt, fmt::format("batch {}: no token of sequence {} came",
+                                                      result.batch.value, next->value));
+    }
     return {};
 }
 
@@ -352,15 +369,16 @@ void Scheduler::release(SeqId id) {
 
 void Scheduler::cancel(RequestId id, SchedulerActions& actions) {
     std::erase_if(queue_, [&](const auto& waiting) { return waiting.first == id; });
-    const auto found = requests_.find(id);
-    if (found == requests_.end()) return;
-    for (const SeqId seq : found->second.sequences) {
-        if (!sequences_.contains(seq)) continue;
-        actions.push_back(SendCancel{seq, 1});
-        release(seq);
+    if (const auto found = requests_.find(id); found != requests_.end()) {
+        for (const SeqId seq : found->second.sequences) {
+            if (!sequences_.contains(seq)) continue;
+            if (pages_->contains(seq)) actions.push_back(SendCancel{seq, 1});
+            release(seq);
+        }
+        reserved_pages_ -= found->second.reserved_pages;
+        requests_.erase(found);
     }
-    reserved_pages_ -= found->second.reserved_pages;
-    requests_.erase(found);
+    // Whoever waited behind it may fit now.
     pump(actions);
 }
 

@@ -109,6 +109,8 @@ class Scheduler {
     void add_row(Batch& batch, Sequence& sequence);
     void fork_choices(const Sequence& leader);
     void operate(Operation operation);
+    Status take_results(const StepResult& result, const std::vector<SeqId>& asked,
+                        SchedulerActions& actions);
     void take_token(Sequence& sequence, const StepResult& result, const ResultRow& row,
                     std::size_t entry, SchedulerActions& actions);
     void end_choice(Sequence& sequence, FinishReason reason, Delta delta,
@@ -122,9 +124,9 @@ class Scheduler {
     std::deque<std::pair<RequestId, GenerationRequest>> queue_;
     std::map<RequestId, Request> requests_;
     std::map<SeqId, Sequence> sequences_;
-    std::deque<SeqId> rotation_;                ///< whose turn is next
-    std::vector<Operation> operations_;         ///< for the next batch
-    std::map<BatchId, std::size_t> in_flight_;  ///< and how many of its rows are sampled
+    std::deque<SeqId> rotation_;                       ///< whose turn is next
+    std::vector<Operation> operations_;                ///< for the next batch
+    std::map<BatchId, std::vector<SeqId>> in_flight_;  ///< and whose rows are sampled, in order
     std::size_t reserved_pages_ = 0;
     std::uint64_t next_batch_ = 1;
     std::uint64_t next_sequence_ = 1;

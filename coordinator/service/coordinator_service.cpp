@@ -3,18 +3,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <utility>
 
 #include "base/log.h"
 #include "coordinator/service/served_model.h"
 #include "links/control_link.h"
+#include "links/loopback.h"
 #include "proto/frame.h"
 
 namespace potluck::coordinator {
 namespace {
 
 constexpr std::chrono::milliseconds kDialTimeout{5000};
+constexpr std::chrono::milliseconds kStatusInterval{700};
 constexpr RequestId kWarmUp(0);  ///< the request that shows that a new pipeline works
 
 proto::Plan to_proto(const Plan& plan, const ModelFacts& facts, const std::string& return_address) {
@@ -110,6 +113,8 @@ struct CoordinatorService::Impl {
     std::vector<std::byte> head;  ///< of the frame being sent; capacity is kept
     StepResult result;
     std::string last_status;
+    DeploymentState last_state = DeploymentState::kWaiting;
+    std::chrono::steady_clock::time_point last_report{};
     std::shared_ptr<int> alive = std::make_shared<int>(0);
 };
 
@@ -150,6 +155,13 @@ CoordinatorService::Impl::~Impl() {
 void CoordinatorService::Impl::report_status() {
     const std::string status = deployment.status();
     if (status == last_status) return;
+    // Loading changes a hundred times; a person wants to see it about once a second.
+    const auto now = std::chrono::steady_clock::now();
+    const bool again = deployment.state() == DeploymentState::kPreparing &&
+                       last_state == DeploymentState::kPreparing;
+    if (again && now - last_report < kStatusInterval) return;
+    last_report = now;
+    last_state = deployment.state();
     last_status = status;
     log::info("{}", status);
     if (events.on_status) events.on_status(status);
@@ -496,6 +508,7 @@ CoordinatorService::~CoordinatorService() = default;
 Result<std::unique_ptr<CoordinatorService>> CoordinatorService::start(
     boost::asio::io_context&, transport::Transport& transport, CoordinatorOptions options,
     CoordinatorEvents events) {
+    POTLUCK_TRY(links::require_loopback(options.listen));
     POTLUCK_ASSIGN(ModelFacts facts, read_model_facts(options.model_path, options.model_id));
     auto impl =
         std::make_unique<Impl>(transport, std::move(options), std::move(events), std::move(facts));

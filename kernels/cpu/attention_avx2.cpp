@@ -1,5 +1,5 @@
 // Attention on AVX2: as attention_avx512.cpp, with register tiles of 4 (query, key) pairs and at
-// most two queries at once.
+// most four queries at once.
 
 #include "kernels/cpu/attention_avx2.h"
 
@@ -25,20 +25,25 @@ __m256 load_halves(const std::uint16_t* p, std::size_t n) {
     return load_halves(padded);
 }
 
-/// One half (8 lanes) of a step of 16: lanes[i * kKeys + j] += q[i] k[j], the first n values.
+/// One half (8 lanes) of a step of 16: lanes[i * kKeys + j] += q[i] k[j]. Inlined whatever the
+/// compiler thinks, so that the lanes stay in registers.
 template <std::size_t kQueries, bool kWhole>
-void score_half(const float* const* q, const std::uint16_t* k, std::size_t head_dim, std::size_t d,
-                __m256* lanes) {
+__attribute__((always_inline)) inline void score_half(const float* const* q, const std::uint16_t* k,
+                                                      std::size_t head_dim, std::size_t d,
+                                                      __m256* lanes) {
     constexpr std::size_t kKeys = 4 / kQueries;
     const std::size_t n = kWhole ? 8 : (d < head_dim ? head_dim - d : 0);
     const __m256i mask = first_lanes(n);
     __m256 query[kQueries];
+    POTLUCK_UNROLL
     for (std::size_t i = 0; i < kQueries; ++i)
         query[i] = kWhole ? _mm256_loadu_ps(q[i] + d)
                           : (n == 0 ? _mm256_setzero_ps() : _mm256_maskload_ps(q[i] + d, mask));
+    POTLUCK_UNROLL
     for (std::size_t j = 0; j < kKeys; ++j) {
         const __m256 key =
             kWhole ? load_halves(k + j * head_dim + d) : load_halves(k + j * head_dim + d, n);
+        POTLUCK_UNROLL
         for (std::size_t i = 0; i < kQueries; ++i)
             lanes[i * kKeys + j] = _mm256_fmadd_ps(query[i], key, lanes[i * kKeys + j]);
     }
@@ -51,6 +56,7 @@ void score_tile(AttentionTile& tile, std::size_t query, std::size_t t, const std
     constexpr std::size_t kKeys = 4 / kQueries;
     __m256 low[4];
     __m256 high[4];
+    POTLUCK_UNROLL
     for (std::size_t i = 0; i < 4; ++i)
         low[i] = high[i] = _mm256_setzero_ps();
     const float* const* const q = tile.q + query;
@@ -64,13 +70,17 @@ void score_tile(AttentionTile& tile, std::size_t query, std::size_t t, const std
         score_half<kQueries, false>(q, k, head_dim, d + 8, high);
     }
     Lanes lanes[4];
+    POTLUCK_UNROLL
     for (std::size_t i = 0; i < 4; ++i)
         lanes[i] = {low[i], high[i]};
     alignas(16) float sums[4];
     _mm_store_ps(sums, _mm_mul_ps(fold4(lanes), scale));
-    for (std::size_t i = 0; i < kQueries; ++i)
+    POTLUCK_UNROLL
+    for (std::size_t i = 0; i < kQueries; ++i) {
+        POTLUCK_UNROLL
         for (std::size_t j = 0; j < kKeys; ++j)
             tile.p[query + i][t + j] = sums[i * kKeys + j];
+    }
 }
 
 /// From scores to probabilities; maximum and sum of the block.
@@ -144,23 +154,32 @@ template <std::size_t kQueries, std::size_t kPieces>
 void value_tile(const float (*p)[kPageTokens], std::size_t begin, std::size_t end,
                 const std::uint16_t* v, std::size_t stride, std::size_t n, float (*o)[kPiece]) {
     __m256 sum[kQueries][kPieces];
-    for (std::size_t i = 0; i < kQueries; ++i)
+    POTLUCK_UNROLL
+    for (std::size_t i = 0; i < kQueries; ++i) {
+        POTLUCK_UNROLL
         for (std::size_t c = 0; c < kPieces; ++c)
             sum[i][c] = _mm256_load_ps(o[i] + c * 8);
+    }
     for (std::size_t t = begin; t < end; ++t) {
         __m256 weight[kQueries];
+        POTLUCK_UNROLL
         for (std::size_t i = 0; i < kQueries; ++i)
             weight[i] = _mm256_set1_ps(p[i][t]);
+        POTLUCK_UNROLL
         for (std::size_t c = 0; c < kPieces; ++c) {
             const std::uint16_t* const from = v + t * stride + c * 8;
             const __m256 value = kPieces == 1 ? load_halves(from, n) : load_halves(from);
+            POTLUCK_UNROLL
             for (std::size_t i = 0; i < kQueries; ++i)
                 sum[i][c] = _mm256_fmadd_ps(weight[i], value, sum[i][c]);
         }
     }
-    for (std::size_t i = 0; i < kQueries; ++i)
+    POTLUCK_UNROLL
+    for (std::size_t i = 0; i < kQueries; ++i) {
+        POTLUCK_UNROLL
         for (std::size_t c = 0; c < kPieces; ++c)
             _mm256_store_ps(o[i] + c * 8, sum[i][c]);
+    }
 }
 
 /// value_tile over n values of the head, in the widest register tiles that fit.
@@ -202,6 +221,7 @@ void group_values(AttentionTile& tile, std::size_t query, const std::uint16_t* v
         const std::size_t n = head_dim - d < kPiece ? head_dim - d : kPiece;
         alignas(32) float o[kQueries][kPiece] = {};
         values<kQueries>(tile.p + query, 0, common, v + d, head_dim, n, o);
+        POTLUCK_UNROLL
         for (std::size_t i = 0; i < kQueries; ++i) {
             const std::size_t own = tile.n_keys[query + i];
             if (own == 0) continue;
@@ -217,12 +237,16 @@ void attention_block_avx2(AttentionTile& tile, const std::uint16_t* k, const std
                           std::size_t head_dim, float scale) {
     const __m128 scales = _mm_set1_ps(scale);
     std::size_t query = 0;
+    for (; query + 4 <= tile.n_queries; query += 4)
+        group_scores<4>(tile, query, k, head_dim, scales);
     for (; query + 2 <= tile.n_queries; query += 2)
         group_scores<2>(tile, query, k, head_dim, scales);
     for (; query < tile.n_queries; ++query)
         group_scores<1>(tile, query, k, head_dim, scales);
     combine_sums(tile);
     query = 0;
+    for (; query + 4 <= tile.n_queries; query += 4)
+        group_values<4>(tile, query, v, head_dim);
     for (; query + 2 <= tile.n_queries; query += 2)
         group_values<2>(tile, query, v, head_dim);
     for (; query < tile.n_queries; ++query)

@@ -26,23 +26,29 @@ void score_tile(AttentionTile& tile, std::size_t query, std::size_t t, const std
                 std::size_t head_dim, __m512 scale) {
     constexpr std::size_t kKeys = 16 / kQueries;
     __m512 lanes[16];
+    POTLUCK_UNROLL
     for (auto& lane : lanes)
         lane = _mm512_setzero_ps();
     const std::size_t whole = head_dim / kLanes * kLanes;
     for (std::size_t d = 0; d < whole; d += kLanes) {
         __m512 q[kQueries];
+        POTLUCK_UNROLL
         for (std::size_t i = 0; i < kQueries; ++i)
             q[i] = _mm512_loadu_ps(tile.q[query + i] + d);
+        POTLUCK_UNROLL
         for (std::size_t j = 0; j < kKeys; ++j) {
             const __m512 key = load_halves(k + j * head_dim + d);
+            POTLUCK_UNROLL
             for (std::size_t i = 0; i < kQueries; ++i)
                 lanes[i * kKeys + j] = _mm512_fmadd_ps(q[i], key, lanes[i * kKeys + j]);
         }
     }
     if (whole < head_dim) {
         const __mmask16 mask = first_lanes(head_dim - whole);
+        POTLUCK_UNROLL
         for (std::size_t j = 0; j < kKeys; ++j) {
             const __m512 key = load_halves(k + j * head_dim + whole, mask);
+            POTLUCK_UNROLL
             for (std::size_t i = 0; i < kQueries; ++i)
                 lanes[i * kKeys + j] =
                     _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, tile.q[query + i] + whole), key,
@@ -51,9 +57,12 @@ void score_tile(AttentionTile& tile, std::size_t query, std::size_t t, const std
     }
     alignas(64) float sums[16];
     _mm512_store_ps(sums, _mm512_mul_ps(fold16x16(lanes), scale));
-    for (std::size_t i = 0; i < kQueries; ++i)
+    POTLUCK_UNROLL
+    for (std::size_t i = 0; i < kQueries; ++i) {
+        POTLUCK_UNROLL
         for (std::size_t j = 0; j < kKeys; ++j)
             tile.p[query + i][t + j] = sums[i * kKeys + j];
+    }
 }
 
 template <std::size_t kQueries>
@@ -124,23 +133,32 @@ template <std::size_t kQueries, std::size_t kPieces>
 void value_tile(const float (*p)[kPageTokens], std::size_t begin, std::size_t end,
                 const std::uint16_t* v, std::size_t stride, __mmask16 mask, float (*o)[kPiece]) {
     __m512 sum[kQueries][kPieces];
-    for (std::size_t i = 0; i < kQueries; ++i)
+    POTLUCK_UNROLL
+    for (std::size_t i = 0; i < kQueries; ++i) {
+        POTLUCK_UNROLL
         for (std::size_t c = 0; c < kPieces; ++c)
             sum[i][c] = _mm512_load_ps(o[i] + c * kLanes);
+    }
     for (std::size_t t = begin; t < end; ++t) {
         __m512 weight[kQueries];
+        POTLUCK_UNROLL
         for (std::size_t i = 0; i < kQueries; ++i)
             weight[i] = _mm512_set1_ps(p[i][t]);
+        POTLUCK_UNROLL
         for (std::size_t c = 0; c < kPieces; ++c) {
             const std::uint16_t* const from = v + t * stride + c * kLanes;
             const __m512 value = kPieces == 1 ? load_halves(from, mask) : load_halves(from);
+            POTLUCK_UNROLL
             for (std::size_t i = 0; i < kQueries; ++i)
                 sum[i][c] = _mm512_fmadd_ps(weight[i], value, sum[i][c]);
         }
     }
-    for (std::size_t i = 0; i < kQueries; ++i)
+    POTLUCK_UNROLL
+    for (std::size_t i = 0; i < kQueries; ++i) {
+        POTLUCK_UNROLL
         for (std::size_t c = 0; c < kPieces; ++c)
             _mm512_store_ps(o[i] + c * kLanes, sum[i][c]);
+    }
 }
 
 /// value_tile over n values of the head, in the widest register tiles that fit.
@@ -182,6 +200,7 @@ void group_values(AttentionTile& tile, std::size_t query, const std::uint16_t* v
         const std::size_t n = head_dim - d < kPiece ? head_dim - d : kPiece;
         alignas(64) float o[kQueries][kPiece] = {};
         values<kQueries>(tile.p + query, 0, common, v + d, head_dim, n, o);
+        POTLUCK_UNROLL
         for (std::size_t i = 0; i < kQueries; ++i) {
             const std::size_t own = tile.n_keys[query + i];
             if (own == 0) continue;

@@ -13,4 +13,11 @@ inline constexpr std::int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -
 inline constexpr std::int8_t kMxfp4Values[16] = {0, 1,  2,  3,  4,  6,  8,  12,
                                                  0, -1, -2, -3, -4, -6, -8, -12};
 
+/// Which table a type's nibbles index.
+enum class Codebook : std::uint8_t { kNone, kIq4, kMxfp4 };
+
+constexpr std::int8_t codebook_value(Codebook codebook, int n) {
+    return codebook == Codebook::kIq4 ? kIq4Values[n] : kMxfp4Values[n];
+}
+
 }  // namespace potluck::kernels::cpu

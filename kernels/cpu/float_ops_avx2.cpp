@@ -40,11 +40,13 @@ void angles4(__m256d x, __m256d scale, __m128& cos_f32, __m128& sin_f32) {
     const __m256d k = _mm256_round_pd(_mm256_mul_pd(x, _mm256_set1_pd(kTwoOverPi)),
                                       _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     __m256d r = x;
+    POTLUCK_UNROLL
     for (const double part : kMinusHalfPi)
         r = _mm256_fmadd_pd(k, _mm256_set1_pd(part), r);
     const __m256d r2 = _mm256_mul_pd(r, r);
     __m256d s = _mm256_setzero_pd();
     __m256d c = _mm256_setzero_pd();
+    POTLUCK_UNROLL
     for (int j = 8; j >= 0; --j) {
         s = _mm256_fmadd_pd(s, r2, _mm256_set1_pd(kSinCosSeries.sin[j]));
         c = _mm256_fmadd_pd(c, r2, _mm256_set1_pd(kSinCosSeries.cos[j]));

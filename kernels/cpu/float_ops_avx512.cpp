@@ -39,11 +39,13 @@ void rope_angles(std::int32_t position, const double* inv_freq, std::size_t n_pa
         const __m512d k = _mm512_roundscale_pd(_mm512_mul_pd(x, _mm512_set1_pd(kTwoOverPi)),
                                                _MM_FROUND_TO_NEAREST_INT);
         __m512d r = x;
+        POTLUCK_UNROLL
         for (const double part : kMinusHalfPi)
             r = _mm512_fmadd_pd(k, _mm512_set1_pd(part), r);
         const __m512d r2 = _mm512_mul_pd(r, r);
         __m512d s = _mm512_setzero_pd();
         __m512d c = _mm512_setzero_pd();
+        POTLUCK_UNROLL
         for (int j = 8; j >= 0; --j) {
             s = _mm512_fmadd_pd(s, r2, _mm512_set1_pd(kSinCosSeries.sin[j]));
             c = _mm512_fmadd_pd(c, r2, _mm512_set1_pd(kSinCosSeries.cos[j]));

@@ -17,25 +17,31 @@
 namespace potluck::kernels::cpu {
 namespace {
 
-/// Loops over registers must disappear whatever the optimisation level.
+// Loops over registers must disappear whatever the optimisation level; with the address sanitiser
+// they stay, because it makes unrolled kernels take minutes to compile.
+#if defined(__SANITIZE_ADDRESS__)
+#define POTLUCK_UNROLL
+#else
 #define POTLUCK_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 #define POTLUCK_INLINE inline __attribute__((always_inline))
 
 /// Bytes and tables are multiplied as signed numbers: |w| times q with the sign of w. Others are
 /// the stored unsigned numbers, and their offset is taken off with the activation's sums.
 constexpr bool is_signed(const TileFormat& f) {
-    return f.bytes || f.table != nullptr;
+    return f.bytes || f.codebook != Codebook::kNone;
 }
 
 constexpr int largest_magnitude(const TileFormat& f) {
     if (f.bytes) return 128;
-    if (f.table == nullptr)
+    if (f.codebook == Codebook::kNone)
         return (1 << ((f.nibbles ? 4 : 0) + (f.pairs ? 2 : 0) + (f.bits ? 1 : 0))) - 1;
     int largest = 0;
     POTLUCK_UNROLL
     for (int i = 0; i < 16; ++i) {
-        const int magnitude = f.table[i] < 0 ? -f.table[i] : f.table[i];
+        const int value = codebook_value(f.codebook, i);
+        const int magnitude = value < 0 ? -value : value;
         largest = magnitude > largest ? magnitude : largest;
     }
     return largest;
@@ -130,9 +136,11 @@ POTLUCK_INLINE void decode(const std::byte* quants, __m256i w[8]) {
         }
         quants += 64 * kNibbleVectors;
     }
-    if constexpr (kFormat.table != nullptr) {
-        const __m256i table = _mm256_broadcastsi128_si256(
-            _mm_loadu_si128(reinterpret_cast<const __m128i*>(kFormat.table)));
+    if constexpr (kFormat.codebook != Codebook::kNone) {
+        constexpr const std::int8_t* values =
+            kFormat.codebook == Codebook::kIq4 ? kIq4Values : kMxfp4Values;
+        const __m256i table =
+            _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(values)));
         POTLUCK_UNROLL
         for (int g = 0; g < 8; ++g)
             w[g] = _mm256_shuffle_epi8(table, w[g]);

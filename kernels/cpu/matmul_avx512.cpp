@@ -21,14 +21,19 @@
 namespace potluck::kernels::cpu {
 namespace {
 
-/// Loops over registers must disappear whatever the optimisation level.
+// Loops over registers must disappear whatever the optimisation level; with the address sanitiser
+// they stay, because it makes unrolled kernels take minutes to compile.
+#if defined(__SANITIZE_ADDRESS__)
+#define POTLUCK_UNROLL
+#else
 #define POTLUCK_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 #define POTLUCK_INLINE inline __attribute__((always_inline))
 
 /// What the stored unsigned bytes exceed the weights by.
 constexpr int unsigned_offset(const TileFormat& f) {
-    return f.bytes || f.table != nullptr ? 128 : f.offset;
+    return f.bytes || f.codebook != Codebook::kNone ? 128 : f.offset;
 }
 
 POTLUCK_INLINE __m512i load64(const std::byte* p) {
@@ -91,8 +96,9 @@ POTLUCK_INLINE void merge_bits(__m512i plane, __m512i w[8]) {
 /// The 16 table entries plus 128, in each quarter of the vector.
 template <TensorType kType>
 POTLUCK_INLINE __m512i unsigned_table() {
-    const __m128i table =
-        _mm_loadu_si128(reinterpret_cast<const __m128i*>(tile_format(kType).table));
+    constexpr const std::int8_t* values =
+        tile_format(kType).codebook == Codebook::kIq4 ? kIq4Values : kMxfp4Values;
+    const __m128i table = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
     return _mm512_broadcast_i32x4(_mm_xor_si128(table, _mm_set1_epi8(-128)));
 }
 
@@ -121,7 +127,7 @@ POTLUCK_INLINE void decode(const std::byte* quants, __m512i w[8]) {
         }
         quants += 64 * kNibbleVectors;
     }
-    if constexpr (kFormat.table != nullptr) {
+    if constexpr (kFormat.codebook != Codebook::kNone) {
         const __m512i table = unsigned_table<kType>();
         POTLUCK_UNROLL
         for (int g = 0; g < 8; ++g)
@@ -237,6 +243,17 @@ POTLUCK_INLINE __m512 accumulate(const __m512i w[8], const Scales& s, const Acti
     return acc;
 }
 
+/// While several batch rows are multiplied, the processor's own prefetching falls behind: the next
+/// weights are asked for by hand. Addresses beyond the weights do no harm.
+constexpr std::size_t kPrefetchDistance = 4096;
+
+template <std::size_t kBytes>
+POTLUCK_INLINE void prefetch(const std::byte* p) {
+    POTLUCK_UNROLL
+    for (std::size_t line = 0; line < kBytes; line += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(p + line), _MM_HINT_T0);
+}
+
 template <TensorType kType, std::size_t N>
 void tile_kernel(const TileCall& call) {
     constexpr TileFormat kFormat = tile_format(kType);
@@ -253,6 +270,7 @@ void tile_kernel(const TileCall& call) {
         acc[n] = _mm512_setzero_ps();
     for (std::size_t b = 0; b < call.blocks; b += kSubs) {
         for (std::size_t sub = 0; sub < kSubs; ++sub) {
+            prefetch<kQuantBytes>(quants + kPrefetchDistance);
             __m512i w[8];
             decode<kType>(quants, w);
             const Scales scales = load_scales<kType>(record, sub);

@@ -13,8 +13,13 @@
 namespace potluck::kernels::cpu {
 namespace {
 
-/// Loops over registers must disappear whatever the optimisation level.
+// Loops over registers must disappear whatever the optimisation level; with the address sanitiser
+// they stay, because it makes unrolled kernels take minutes to compile.
+#if defined(__SANITIZE_ADDRESS__)
+#define POTLUCK_UNROLL
+#else
 #define POTLUCK_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 /// 16 consecutive weights as f32.
 template <TensorType kType>

@@ -11,6 +11,13 @@
 
 #include "base/portable_math.h"
 
+/// Loops over registers must disappear whatever the optimisation level.
+#if defined(__clang__)
+#define POTLUCK_UNROLL _Pragma("unroll")
+#else
+#define POTLUCK_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 namespace potluck::kernels::cpu {
 namespace {
 
@@ -30,6 +37,7 @@ inline __m256 exp8(__m256 x) {
     __m256 r = _mm256_fmadd_ps(n, _mm256_set1_ps(-kLn2High), clamped);
     r = _mm256_fmadd_ps(n, _mm256_set1_ps(-kLn2Low), r);
     __m256 p = _mm256_set1_ps(kExpPolynomial[0]);
+    POTLUCK_UNROLL
     for (int i = 1; i < 8; ++i)
         p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(kExpPolynomial[i]));
     const __m256i exponent = _mm256_slli_epi32(
@@ -54,6 +62,7 @@ inline float fold(const Lanes& v) {
 /// The folds of four lane sums at once; each step adds the same pairs as fold.
 inline __m128 fold4(const Lanes* v) {
     __m256 two[2];
+    POTLUCK_UNROLL
     for (int i = 0; i < 2; ++i) {
         const __m256 a = _mm256_add_ps(v[i].low, v[i].high);
         const __m256 b = _mm256_add_ps(v[i + 2].low, v[i + 2].high);

@@ -20,6 +20,13 @@
 
 #include "base/portable_math.h"
 
+/// Loops over registers must disappear whatever the optimisation level.
+#if defined(__clang__)
+#define POTLUCK_UNROLL _Pragma("unroll")
+#else
+#define POTLUCK_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 namespace potluck::kernels::cpu {
 namespace {
 
@@ -38,6 +45,7 @@ inline __m512 exp16(__m512 x) {
     __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(-kLn2High), clamped);
     r = _mm512_fmadd_ps(n, _mm512_set1_ps(-kLn2Low), r);
     __m512 p = _mm512_set1_ps(kExpPolynomial[0]);
+    POTLUCK_UNROLL
     for (int i = 1; i < 8; ++i)
         p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(kExpPolynomial[i]));
     const __m512i exponent = _mm512_slli_epi32(
@@ -58,8 +66,10 @@ inline float fold16(__m512 v) {
 /// pairs as fold16, two vectors side by side.
 inline __m512 fold16x16(const __m512* v) {
     __m512 four[4];
+    POTLUCK_UNROLL
     for (int j = 0; j < 4; ++j) {
         __m512 two[2];
+        POTLUCK_UNROLL
         for (int i = 0; i < 2; ++i) {
             // Result position 4 i + j of the last step comes from place 4 j + i, hence the strides.
             const __m512 a = v[j + 8 * i];
@@ -71,6 +81,7 @@ inline __m512 fold16x16(const __m512* v) {
                                 _mm512_shuffle_f32x4(two[0], two[1], 0xDD));
     }
     __m512 pair[2];
+    POTLUCK_UNROLL
     for (int i = 0; i < 2; ++i)
         pair[i] = _mm512_add_ps(_mm512_shuffle_ps(four[2 * i], four[2 * i + 1], 0x44),
                                 _mm512_shuffle_ps(four[2 * i], four[2 * i + 1], 0xEE));

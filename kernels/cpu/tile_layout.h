@@ -49,8 +49,8 @@ struct TileFormat {
     bool pairs = false;
     bool bits = false;
     ScaleRecord scales = ScaleRecord::kHalf;
-    const std::int8_t* table = nullptr;  ///< nibbles are indices into it
-    int offset = 0;                      ///< else the weight is the stored number less this
+    Codebook codebook = Codebook::kNone;  ///< nibbles are indices into it
+    int offset = 0;                       ///< else the weight is the stored number less this
 
     constexpr std::size_t subs() const { return block_elements / 32; }
     /// Bytes of the quants of one tile block.
@@ -94,14 +94,15 @@ inline constexpr TileFormat tile_format(TensorType type) {
         case kQ5_1:
             return {.nibbles = true, .bits = true, .scales = ScaleRecord::kHalfPair};
         case kIQ4_NL:
-            return {.nibbles = true, .table = kIq4Values};
+            return {.nibbles = true, .codebook = Codebook::kIq4};
         case kMXFP4:
-            return {.nibbles = true, .scales = ScaleRecord::kExponent, .table = kMxfp4Values};
+            return {
+                .nibbles = true, .scales = ScaleRecord::kExponent, .codebook = Codebook::kMxfp4};
         case kIQ4_XS:
             return {.block_elements = 256,
                     .nibbles = true,
                     .scales = ScaleRecord::kSubScale,
-                    .table = kIq4Values};
+                    .codebook = Codebook::kIq4};
         case kQ4_K:
             return {.block_elements = 256, .nibbles = true, .scales = ScaleRecord::kSubScaleMin};
         case kQ5_K:

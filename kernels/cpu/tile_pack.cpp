@@ -321,7 +321,8 @@ void unpack_block(const TileLayout& layout, const std::byte* packed, std::size_t
     unpack_scales(f, record, r, block % f.subs(), out);
     for (std::size_t l = 0; l < 32; ++l) {
         const int n = stored_number(f, quants, r, l);
-        out.w[l] = static_cast<std::int16_t>(f.table != nullptr ? f.table[n] : n - f.offset);
+        out.w[l] = static_cast<std::int16_t>(
+            f.codebook != Codebook::kNone ? codebook_value(f.codebook, n) : n - f.offset);
     }
 }
 

@@ -70,6 +70,7 @@ Result<Value> Run::attribute(const Value& object, std::string_view name) {
         return value != nullptr ? *value : no_attribute(object, name);
     }
     if (const auto* names = object.as<Namespace>()) {
+        POTLUCK_TRY(charge(names->attributes.entries.size()));
         const Value* value = names->attributes.find(name);
         return value != nullptr ? *value : no_attribute(object, name);
     }
@@ -91,9 +92,10 @@ Result<Value> Run::attribute(const Value& object, std::string_view name) {
 Result<Value> Run::item(const Value& object, const Value& key) {
     if (object.is_undefined()) return value_error(object.undefined_hint());
     if (const Dict* dict = object.as_dict()) {
+        POTLUCK_TRY(charge_walk(key));
         if (check_hashable(key)) {
-            POTLUCK_TRY(charge(dict->entries.size()));
-            if (const Value* value = dict->find(key)) return *value;
+            POTLUCK_ASSIGN(const Value* value, find(*dict, key));
+            if (value != nullptr) return *value;
         }
     }
     const Sequence* sequence = object.as_sequence();
@@ -102,7 +104,7 @@ Result<Value> Run::item(const Value& object, const Value& key) {
         (sequence != nullptr && sequence->kind != SequenceKind::kDictKeys &&
          sequence->kind != SequenceKind::kDictValues && sequence->kind != SequenceKind::kDictItems);
     if (const auto index = key.index(); index && indexable) {
-        POTLUCK_TRY(charge(object.is_string() ? object.as_text()->size() : 1));
+        POTLUCK_TRY(charge(object.is_string() ? object.as_text()->size() * kCharacterWork : 1));
         const auto count = static_cast<Integer>(length(object).value_or(0));
         const Integer at = *index < 0 ? *index + count : *index;
         if (at < 0 || at >= count) {
@@ -169,7 +171,7 @@ Result<Value> Run::slice(const Value& object, const Value& start, const Value& s
                          const Value& step) {
     if (object.is_undefined()) return value_error(object.undefined_hint());
     if (const Text* text = object.as_text()) {
-        POTLUCK_TRY(charge(text->size() * 2));
+        POTLUCK_TRY(charge(text->size() * 2 * kCharacterWork));
         const auto offsets = code_point_offsets(text->view());
         POTLUCK_ASSIGN(const SliceRange range, slice_range(start, stop, step, offsets.size() - 1));
         Text out;

@@ -16,9 +16,8 @@ namespace {
 
 Result<Value> get(Run& run, const Value& self, const CallArguments& arguments) {
     POTLUCK_ASSIGN(const Bound args, bind("get", arguments, {"", ""}, 1));
-    POTLUCK_TRY(check_hashable(*args[0]));
-    POTLUCK_TRY(run.charge(self.as_dict()->entries.size()));
-    if (const Value* value = self.as_dict()->find(*args[0])) return *value;
+    POTLUCK_ASSIGN(const Value* value, run.find(*self.as_dict(), *args[0]));
+    if (value != nullptr) return *value;
     return args[1] != nullptr ? *args[1] : Value::none();
 }
 
@@ -46,20 +45,22 @@ Result<Value> copy(Run&, const Value& self, const CallArguments& arguments) {
 
 Result<Value> count(Run& run, const Value& self, const CallArguments& arguments) {
     POTLUCK_ASSIGN(const Bound args, bind("count", arguments, {""}, 1));
-    POTLUCK_TRY(run.charge_walk(self));
-    const auto& items = self.as_sequence()->items;
-    return Value::integer(std::count_if(items.begin(), items.end(),
-                                        [&](const Value& item) { return equals(item, *args[0]); }));
+    Integer hits = 0;
+    for (const Value& item : self.as_sequence()->items) {
+        POTLUCK_ASSIGN(const bool same, run.equal(item, *args[0]));
+        hits += same ? 1 : 0;
+    }
+    return Value::integer(hits);
 }
 
 Result<Value> index(Run& run, const Value& self, const CallArguments& arguments) {
     POTLUCK_ASSIGN(const Bound args, bind("index", arguments, {""}, 1));
-    POTLUCK_TRY(run.charge_walk(self));
     const auto& items = self.as_sequence()->items;
-    const auto it = std::find_if(items.begin(), items.end(),
-                                 [&](const Value& item) { return equals(item, *args[0]); });
-    if (it == items.end()) return value_error("the value is not in the list");
-    return Value::integer(it - items.begin());
+    for (std::size_t i = 0; i < items.size(); ++i) {
+        POTLUCK_ASSIGN(const bool same, run.equal(items[i], *args[0]));
+        if (same) return Value::size(i);
+    }
+    return value_error("the value is not in the list");
 }
 
 // --- loop ---
@@ -73,12 +74,12 @@ Result<Value> loop_cycle(Run&, const Value& self, const CallArguments& arguments
 
 Result<Value> loop_changed(Run& run, const Value& self, const CallArguments& arguments) {
     auto* loop = self.as<LoopObject>();
-    for (const Value& value : arguments.positional)
-        POTLUCK_TRY(run.charge_walk(value));
-    const bool same = loop->last_changed &&
-                      std::equal(loop->last_changed->begin(), loop->last_changed->end(),
-                                 arguments.positional.begin(), arguments.positional.end(), equals);
-    if (!same) loop->last_changed = arguments.positional;
+    const Value given = Value::tuple(arguments.positional);
+    bool same = false;
+    if (loop->last_changed) {
+        POTLUCK_ASSIGN(same, run.equal(*loop->last_changed, given));
+    }
+    if (!same) loop->last_changed = given;
     return Value::boolean(!same);
 }
 

@@ -31,8 +31,10 @@ Result<Value> Run::eval(const ast::Literal& node) {
 
 Result<Value> Run::eval(const ast::Name& node) {
     for (const Frame* frame = frame_.get(); frame != nullptr; frame = frame->parent.get()) {
+        POTLUCK_TRY(charge(frame->names.size()));
         if (const Value* value = frame->find_here(node.name)) return *value;
     }
+    POTLUCK_TRY(charge(variables_.entries.size()));
     if (const Value* value = variables_.find(std::string_view(node.name))) return *value;
     if (const FunctionEntry* entry = find_function(node.name)) {
         return Value::object(std::make_shared<FunctionObject>(entry));
@@ -156,17 +158,55 @@ Result<Value> Run::eval(const ast::Concat& node) {
     return Value::string(std::move(out));
 }
 
+Status Run::settle(const Effort& after) {
+    const std::uint64_t spent = effort().left - after.left;
+    if (after.left == 0) return charge(options_.limits.work + 1);
+    return charge(spent);
+}
+
+Result<bool> Run::equal(const Value& a, const Value& b) {
+    Effort budget = effort();
+    const bool same = equals(a, b, budget);
+    POTLUCK_TRY(settle(budget));
+    return same;
+}
+
+Result<bool> Run::before(const Value& a, const Value& b, std::string_view op) {
+    Effort budget = effort();
+    const Result<bool> is_less = less(a, b, budget, op);
+    POTLUCK_TRY(settle(budget));
+    return is_less;
+}
+
+Result<const Value*> Run::find(const Dict& dict, const Value& key) {
+    POTLUCK_TRY(charge_walk(key));
+    POTLUCK_TRY(check_hashable(key));
+    Effort budget = effort();
+    const Value* value = dict.find(key, budget);
+    POTLUCK_TRY(settle(budget));
+    return value;
+}
+
+Status Run::set(Dict& dict, Value key, Value value) {
+    POTLUCK_TRY(charge_walk(key));
+    POTLUCK_TRY(check_hashable(key));
+    Effort budget = effort();
+    dict.set(std::move(key), std::move(value), budget);
+    return settle(budget);
+}
+
 Result<bool> Run::compare(ast::CompareOp op, const Value& left, const Value& right) {
-    POTLUCK_TRY(charge(std::min(left.extent().weight, right.extent().weight)));
     switch (op) {
         case ast::CompareOp::kEq:
-            return equals(left, right);
-        case ast::CompareOp::kNe:
-            return !equals(left, right);
+            return equal(left, right);
+        case ast::CompareOp::kNe: {
+            POTLUCK_ASSIGN(const bool same, equal(left, right));
+            return !same;
+        }
         case ast::CompareOp::kLt:
-            return less(left, right, "<");
+            return before(left, right, "<");
         case ast::CompareOp::kGt:
-            return less(right, left, ">");
+            return before(right, left, ">");
         case ast::CompareOp::kIn:
             return contains(right, left);
         case ast::CompareOp::kNotIn: {
@@ -181,8 +221,8 @@ Result<bool> Run::compare(ast::CompareOp op, const Value& left, const Value& rig
     const bool less_equal = op == ast::CompareOp::kLe;
     const Value& low = less_equal ? left : right;
     const Value& high = less_equal ? right : left;
-    POTLUCK_ASSIGN(const bool before, less(low, high, less_equal ? "<=" : ">="));
-    return before || equals(low, high);
+    POTLUCK_ASSIGN(const bool smaller, before(low, high, less_equal ? "<=" : ">="));
+    return smaller ? true : equal(low, high);
 }
 
 Result<Value> Run::eval(const ast::Compare& node) {
@@ -219,9 +259,7 @@ Result<Value> Run::eval(const ast::DictDisplay& node) {
     for (const auto& [key_expr, value_expr] : node.items) {
         POTLUCK_ASSIGN(Value key, evaluate(*key_expr));
         POTLUCK_ASSIGN(Value value, evaluate(*value_expr));
-        POTLUCK_TRY(check_hashable(key));
-        POTLUCK_TRY(charge(dict.entries.size()));
-        dict.set(std::move(key), std::move(value));
+        POTLUCK_TRY(set(dict, std::move(key), std::move(value)));
     }
     return bounded(Value::dict(std::move(dict)));
 }

@@ -81,7 +81,8 @@ Result<std::vector<Value>> Run::items_of(const Value& value) {
     std::size_t count = 0;
     if (const auto known = length(value)) count = *known;
     if (const auto* iterator = value.as<Iterator>()) count = iterator->items.size();
-    POTLUCK_TRY(charge(count * kValueWork));
+    // The characters of a string become strings of their own.
+    POTLUCK_TRY(charge(count * kValueWork * (value.is_string() ? 3 : 1)));
     return iterate(value);
 }
 
@@ -250,6 +251,7 @@ Result<Flow> Run::exec(const ast::Continue&) {
 
 Status Run::assign(const ast::Target& target, const Value& value) {
     if (const auto* name = std::get_if<ast::NameTarget>(&target.node)) {
+        POTLUCK_TRY(charge(frame_->names.size()));
         frame_->set(name->name, value);
         return {};
     }
@@ -257,8 +259,8 @@ Status Run::assign(const ast::Target& target, const Value& value) {
         POTLUCK_ASSIGN(const Value object, eval(ast::Name{member->name}));
         auto* names = object.as<Namespace>();
         if (names == nullptr) return value_error("cannot assign attribute on non-namespace object");
-        Text key(member->attribute);
-        names->attributes.set(Value::string(std::move(key)), value);
+        POTLUCK_TRY(charge(names->attributes.entries.size()));
+        names->attributes.set(member->attribute, value);
         return {};
     }
     const auto& targets = std::get<ast::TupleTarget>(target.node).items;
@@ -362,6 +364,8 @@ Result<Flow> Run::exec(const ast::CallBlock& node) {
 Status Run::bind_macro(const MacroObject& macro, const CallArguments& arguments, Frame& frame) {
     const ast::MacroDefinition& definition = *macro.definition;
     std::vector<std::pair<std::string, Value>> named = arguments.named;
+    // Looking each up in the other is quadratic, and ** can give any number of them.
+    POTLUCK_TRY(charge(named.size() * (kValueWork + named.size() + definition.parameters.size())));
     const auto take_named = [&named](std::string_view name) -> std::optional<Value> {
         const auto it = std::find_if(named.begin(), named.end(),
                                      [name](const auto& entry) { return entry.first == name; });
@@ -393,7 +397,7 @@ Status Run::bind_macro(const MacroObject& macro, const CallArguments& arguments,
     if (definition.uses_kwargs && !is_parameter("kwargs")) {
         Dict rest;
         for (auto& [name, value] : named) {
-            rest.set(Value::string(std::string_view(name)), std::move(value));
+            rest.set(name, std::move(value));
         }
         named.clear();
         POTLUCK_ASSIGN(Value dict, bounded(Value::dict(std::move(rest))));

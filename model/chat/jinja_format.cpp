@@ -84,6 +84,7 @@ class PercentFormatter {
             if (end == std::string_view::npos) return value_error("incomplete format key");
             if (arguments_.as_dict() == nullptr) return value_error("format requires a mapping");
             const std::string_view key = format_.view().substr(at_ + 1, end - at_ - 1);
+            POTLUCK_TRY(run_.charge(arguments_.as_dict()->entries.size()));
             const Value* value = arguments_.as_dict()->find(key);
             if (value == nullptr) return value_error(fmt::format("no such key: '{}'", key));
             argument = *value;

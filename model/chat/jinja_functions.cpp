@@ -61,15 +61,13 @@ Result<Dict> make_dict(Run& run, const CallArguments& arguments) {
                 if (two.size() != 2) {
                     return value_error("dictionary update sequence elements must have length 2");
                 }
-                POTLUCK_TRY(check_hashable(two[0]));
-                POTLUCK_TRY(run.charge(dict.entries.size()));
-                dict.set(two[0], two[1]);
+                POTLUCK_TRY(run.set(dict, two[0], two[1]));
             }
         }
     }
     for (const auto& [name, value] : arguments.named) {
         POTLUCK_TRY(run.charge(dict.entries.size()));
-        dict.set(Value::string(std::string_view(name)), value);
+        dict.set(name, value);
     }
     return dict;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
@@ -204,11 +205,17 @@ class Writer {
         return {};
     }
 
+    /// Keys are short; a tuple among them is refused before it could be compared at length.
     static Status sort_by_key(std::vector<const std::pair<Value, Value>*>& entries) {
+        for (const auto* entry : entries) {
+            if (entry->first.as_sequence() != nullptr) return refuse(entry->first);
+        }
         Status status;
-        std::stable_sort(entries.begin(), entries.end(), [&status](const auto* a, const auto* b) {
-            const Result<bool> before = less(a->first, b->first);
-            if (!before && status) status = tl::make_unexpected(before.error());
+        Effort effort{std::numeric_limits<std::uint64_t>::max()};
+        std::stable_sort(entries.begin(), entries.end(), [&](const auto* a, const auto* b) {
+            if (!status) return false;
+            const Result<bool> before = less(a->first, b->first, effort);
+            if (!before) status = tl::make_unexpected(before.error());
             return before.value_or(false);
         });
         return status;

@@ -114,10 +114,8 @@ Status stable_sort(Run& run, std::vector<Keyed>& keyed, bool descending) {
     // Python's reverse=True keeps equal items in order too.
     std::stable_sort(keyed.begin(), keyed.end(), [&](const Keyed& a, const Keyed& b) {
         if (!status) return false;
-        const std::uint64_t weight = std::min(a.key.extent().weight, b.key.extent().weight);
-        const Status paid = run.charge(kNodeWork + weight);
-        const Result<bool> before = descending ? less(b.key, a.key) : less(a.key, b.key);
-        if (!paid) status = paid;
+        const Result<bool> before =
+            descending ? run.before(b.key, a.key) : run.before(a.key, b.key);
         if (!before) status = tl::make_unexpected(before.error());
         return status && *before;
     });
@@ -169,17 +167,14 @@ Result<Value> sort(Run& run, const Value& value, const CallArguments& arguments)
 Result<Value> unique(Run& run, const Value& value, const CallArguments& arguments) {
     POTLUCK_ASSIGN(const Bound args, bind("unique", arguments, {"case_sensitive", "attribute"}, 0));
     POTLUCK_ASSIGN(const std::vector<Value> items, run.items_of(value));
-    std::vector<Value> seen;
+    Dict seen;
     std::vector<Value> kept;
     for (const Value& item : items) {
         POTLUCK_ASSIGN(Value key, at_path(run, item, or_none(args[1])));
         if (!flag(args[0])) key = fold_case(key);
-        POTLUCK_TRY(check_hashable(key));
-        POTLUCK_TRY(run.charge(seen.size()));
-        const bool known = std::any_of(seen.begin(), seen.end(),
-                                       [&key](const Value& other) { return equals(key, other); });
-        if (known) continue;
-        seen.push_back(std::move(key));
+        POTLUCK_ASSIGN(const Value* known, run.find(seen, key));
+        if (known != nullptr) continue;
+        seen.entries.emplace_back(std::move(key), Value::none());
         kept.push_back(item);
     }
     return make_iterator("unique", std::move(kept));
@@ -197,9 +192,8 @@ Result<Value> extreme(Run& run, const Value& value, const CallArguments& argumen
         POTLUCK_ASSIGN(Value key, at_path(run, item, or_none(args[1])));
         if (!flag(args[0])) key = fold_case(key);
         if (best != nullptr) {
-            POTLUCK_TRY(run.charge(std::min(key.extent().weight, best_key.extent().weight)));
             POTLUCK_ASSIGN(const bool better,
-                           kLargest ? less(best_key, key, ">") : less(key, best_key, "<"));
+                           kLargest ? run.before(best_key, key, ">") : run.before(key, best_key));
             if (!better) continue;
         }
         best = &item;
@@ -319,7 +313,9 @@ Result<Value> group_by(Run& run, const Value& value, const CallArguments& argume
     for (std::size_t begin = 0; begin < keyed.size();) {
         std::vector<Value> members;
         std::size_t end = begin;
-        for (; end < keyed.size() && equals(keyed[end].key, keyed[begin].key); ++end) {
+        for (; end < keyed.size(); ++end) {
+            POTLUCK_ASSIGN(const bool same, run.equal(keyed[end].key, keyed[begin].key));
+            if (!same) break;
             members.push_back(keyed[end].item);
         }
         // The group is named by its first member, in that member's own case.

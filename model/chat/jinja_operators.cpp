@@ -217,14 +217,15 @@ Result<bool> Run::contains(const Value& container, const Value& value) {
         return text->view().find(value.as_text()->view()) != std::string_view::npos;
     }
     if (const Dict* dict = container.as_dict()) {
-        POTLUCK_TRY(check_hashable(value));
-        POTLUCK_TRY(charge(dict->entries.size()));
-        return dict->find(value) != nullptr;
+        POTLUCK_ASSIGN(const Value* found, find(*dict, value));
+        return found != nullptr;
     }
     POTLUCK_ASSIGN(const std::vector<Value> items, items_of(container));
-    POTLUCK_TRY(charge(container.extent().weight));
-    return std::any_of(items.begin(), items.end(),
-                       [&value](const Value& item) { return equals(item, value); });
+    Effort budget = effort();
+    const bool found = std::any_of(items.begin(), items.end(),
+                                   [&](const Value& item) { return equals(item, value, budget); });
+    POTLUCK_TRY(settle(budget));
+    return found;
 }
 
 }  // namespace potluck::model::chat::jinja

@@ -2,6 +2,7 @@
 
 // One rendering of one template: scopes, output and budget. Used by one thread, then thrown away.
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,7 +43,7 @@ struct LoopObject : Object {
     std::shared_ptr<Frame> scope;  ///< around the loop
     std::size_t level;             ///< of recursion, from 0
     std::size_t index = 0;
-    std::optional<std::vector<Value>> last_changed;
+    std::optional<Value> last_changed;  ///< a tuple
 };
 
 enum class Flow { kNormal, kBreak, kContinue };
@@ -60,6 +61,15 @@ class Run {
 
     /// kResourceExhausted when the budget is used up.
     Status charge(std::uint64_t work);
+    /// The budget of a comparison, and its bill.
+    Effort effort() const {
+        return Effort{options_.limits.work - std::min(work_, options_.limits.work)};
+    }
+    Status settle(const Effort& after);
+    Result<bool> equal(const Value& a, const Value& b);
+    Result<bool> before(const Value& a, const Value& b, std::string_view op = "<");
+    Result<const Value*> find(const Dict& dict, const Value& key);  ///< null: not there
+    Status set(Dict& dict, Value key, Value value);
     Status charge_walk(const Value& value) { return charge(value.extent().weight); }
     Result<Text> text_of(const Value& value);                             ///< str(), charged
     Result<std::vector<Value>> items_of(const Value& value);              ///< iterate(), charged
@@ -172,6 +182,8 @@ class Run::Level {
 
 inline constexpr std::uint64_t kNodeWork = 50;
 /// Of one value in a container.
-inline constexpr std::uint64_t kValueWork = 32;
+inline constexpr std::uint64_t kValueWork = 64;
+/// Of one byte that is decoded, mapped and appended by itself.
+inline constexpr std::uint64_t kCharacterWork = 4;
 
 }  // namespace potluck::model::chat::jinja

@@ -20,7 +20,7 @@ const Text& text_of_self(const Value& self) {
 template <Text (*kMap)(const Text&)>
 Result<Value> map_self(Run& run, const Value& self, const CallArguments& arguments) {
     POTLUCK_TRY(bind("str method", arguments, {}, 0));
-    POTLUCK_TRY(run.charge_walk(self));
+    POTLUCK_TRY(run.charge(text_of_self(self).size() * kCharacterWork));
     return Value::string(kMap(text_of_self(self)));
 }
 

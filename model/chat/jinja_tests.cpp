@@ -103,7 +103,7 @@ Result<bool> has_case(Run& run, const Value& value, const CallArguments& argumen
 Result<bool> divisible(Run& run, const Value& value, const Value& by, std::int64_t rest) {
     if (value.is_string()) return value_error("not a number");
     POTLUCK_ASSIGN(const Value remainder, run.binary(ast::BinaryOp::kModulo, value, by));
-    return equals(remainder, Value::integer(rest));
+    return run.equal(remainder, Value::integer(rest));
 }
 Result<bool> even(Run& run, const Value& value, const CallArguments& arguments) {
     POTLUCK_TRY(bind("even", arguments, {}, 0));
@@ -130,13 +130,14 @@ Result<bool> contained(Run& run, const Value& value, const CallArguments& argume
 }
 
 /// Python's `is`. Equal strings and numbers count as the same object, which CPython leaves open.
-Result<bool> same_as(Run&, const Value& value, const CallArguments& arguments) {
+Result<bool> same_as(Run& run, const Value& value, const CallArguments& arguments) {
     POTLUCK_ASSIGN(const Bound args, bind("sameas", arguments, {"other"}, 1));
     const Value& other = *args[0];
     if (value.identity() != nullptr && !value.is_string()) {
         return value.identity() == other.identity();
     }
-    return value.type_name() == other.type_name() && equals(value, other);
+    if (value.type_name() != other.type_name()) return false;
+    return run.equal(value, other);
 }
 
 }  // namespace

@@ -17,6 +17,7 @@ template <Text (*kMap)(const Text&)>
 Result<Value> map_text(Run& run, const Value& value, const CallArguments& arguments) {
     POTLUCK_TRY(bind("filter", arguments, {}, 0));
     POTLUCK_ASSIGN(const Text text, run.text_of(value));
+    POTLUCK_TRY(run.charge(text.size() * kCharacterWork));
     return Value::string(kMap(text));
 }
 
@@ -134,7 +135,8 @@ Result<Value> format(Run& run, const Value& value, const CallArguments& argument
     if (!arguments.named.empty()) {
         Dict dict;
         for (const auto& [name, named] : arguments.named) {
-            dict.set(Value::string(std::string_view(name)), named);
+            POTLUCK_TRY(run.charge(dict.entries.size()));
+            dict.set(name, named);
         }
         values = Value::dict(std::move(dict));
     }

@@ -150,9 +150,9 @@ Result<Value> bounded(Value value) {
     return value;
 }
 
-const Value* Dict::find(const Value& key) const {
+const Value* Dict::find(const Value& key, Effort& effort) const {
     for (const auto& [k, value] : entries) {
-        if (equals(k, key)) return &value;
+        if (equals(k, key, effort)) return &value;
     }
     return nullptr;
 }
@@ -162,31 +162,44 @@ const Value* Dict::find(std::string_view key) const {
     }
     return nullptr;
 }
-void Dict::set(Value key, Value value) {
+void Dict::set(Value key, Value value, Effort& effort) {
     for (auto& [k, old] : entries) {
-        if (equals(k, key)) {
+        if (equals(k, key, effort)) {
             old = std::move(value);
             return;
         }
     }
     entries.emplace_back(std::move(key), std::move(value));
 }
+void Dict::set(std::string_view key, Value value) {
+    for (auto& [k, old] : entries) {
+        if (const Text* text = k.as_text(); text != nullptr && text->view() == key) {
+            old = std::move(value);
+            return;
+        }
+    }
+    entries.emplace_back(Value::string(key), std::move(value));
+}
 
 namespace {
 
-bool equal_items(const std::vector<Value>& a, const std::vector<Value>& b) {
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(), equals);
+/// Of looking at one pair of values.
+constexpr std::uint64_t kCompareWork = 4;
+
+bool equal_items(const std::vector<Value>& a, const std::vector<Value>& b, Effort& effort) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [&effort](const Value& x, const Value& y) { return equals(x, y, effort); });
 }
 
 bool is_tuple(const Sequence& s) {
     return s.kind == SequenceKind::kTuple || s.kind == SequenceKind::kGroup;
 }
 
-bool equal_dicts(const Dict& a, const Dict& b) {
+bool equal_dicts(const Dict& a, const Dict& b, Effort& effort) {
     if (a.entries.size() != b.entries.size()) return false;
-    return std::all_of(a.entries.begin(), a.entries.end(), [&b](const auto& entry) {
-        const Value* other = b.find(entry.first);
-        return other != nullptr && equals(entry.second, *other);
+    return std::all_of(a.entries.begin(), a.entries.end(), [&](const auto& entry) {
+        const Value* other = b.find(entry.first, effort);
+        return other != nullptr && equals(entry.second, *other, effort);
     });
 }
 
@@ -201,34 +214,48 @@ tl::unexpected<Error> no_order(const Value& a, const Value& b, std::string_view 
                              a.type_name(), b.type_name()));
 }
 
+bool spend_on_texts(const Text& a, const Text& b, Effort& effort) {
+    return effort.spend(std::min(a.size(), b.size()) / 16);
+}
+
 }  // namespace
 
-bool equals(const Value& a, const Value& b) {
+bool equals(const Value& a, const Value& b, Effort& effort) {
+    if (!effort.spend(kCompareWork)) return false;
     if (a.is_number() && b.is_number()) return equal_numbers(a, b);
     if (a.is_undefined() || b.is_undefined()) return a.is_undefined() && b.is_undefined();
     if (a.is_none() || b.is_none()) return a.is_none() && b.is_none();
-    if (a.is_string() && b.is_string()) return a.as_text()->view() == b.as_text()->view();
+    if (a.is_string() && b.is_string()) {
+        const Text& s = *a.as_text();
+        const Text& t = *b.as_text();
+        return s.size() == t.size() && spend_on_texts(s, t, effort) && s.view() == t.view();
+    }
     if (a.as_sequence() != nullptr && b.as_sequence() != nullptr) {
         const Sequence& s = *a.as_sequence();
         const Sequence& t = *b.as_sequence();
         if (&s == &t) return true;
         const bool same_type = s.kind == t.kind || (is_tuple(s) && is_tuple(t));
-        return same_type && s.kind != SequenceKind::kDictValues && equal_items(s.items, t.items);
+        return same_type && s.kind != SequenceKind::kDictValues &&
+               equal_items(s.items, t.items, effort);
     }
     if (a.as_dict() != nullptr && b.as_dict() != nullptr) {
-        return a.as_dict() == b.as_dict() || equal_dicts(*a.as_dict(), *b.as_dict());
+        return a.as_dict() == b.as_dict() || equal_dicts(*a.as_dict(), *b.as_dict(), effort);
     }
     return a.as_object() != nullptr && a.as_object() == b.as_object();
 }
 
-Result<bool> less(const Value& a, const Value& b, std::string_view op) {
+Result<bool> less(const Value& a, const Value& b, Effort& effort, std::string_view op) {
+    if (!effort.spend(kCompareWork)) return false;
     if (a.is_undefined()) return error(ErrorCode::kInvalidArgument, a.undefined_hint());
     if (b.is_undefined()) return error(ErrorCode::kInvalidArgument, b.undefined_hint());
     if (a.is_number() && b.is_number()) {
         if (a.is_real() || b.is_real()) return a.to_double() < b.to_double();
         return *a.index() < *b.index();
     }
-    if (a.is_string() && b.is_string()) return a.as_text()->view() < b.as_text()->view();
+    if (a.is_string() && b.is_string()) {
+        return spend_on_texts(*a.as_text(), *b.as_text(), effort) &&
+               a.as_text()->view() < b.as_text()->view();
+    }
     if (a.as_sequence() != nullptr && b.as_sequence() != nullptr) {
         const Sequence& s = *a.as_sequence();
         const Sequence& t = *b.as_sequence();
@@ -236,7 +263,8 @@ Result<bool> less(const Value& a, const Value& b, std::string_view op) {
         if (!lists && !(is_tuple(s) && is_tuple(t))) return no_order(a, b, op);
         const std::size_t common = std::min(s.items.size(), t.items.size());
         for (std::size_t i = 0; i < common; ++i) {
-            if (!equals(s.items[i], t.items[i])) return less(s.items[i], t.items[i], op);
+            if (equals(s.items[i], t.items[i], effort)) continue;
+            return less(s.items[i], t.items[i], effort, op);
         }
         return s.items.size() < t.items.size();
     }

@@ -26,6 +26,18 @@ struct Sequence;
 struct Dict;
 struct Object;
 
+/// What a comparison may still cost. Used up, it answers at once and wrongly: the caller must look.
+struct Effort {
+    std::uint64_t left = 0;
+
+    bool spend(std::uint64_t work) {
+        if (work > left) left = 0;
+        if (left == 0) return false;
+        left -= work;
+        return true;
+    }
+};
+
 /// How large a value is. Values may share parts, so a small program can build a value whose printed
 /// form is astronomically large: weight is the cost of walking it as a tree, and saturates.
 struct Extent {
@@ -121,9 +133,10 @@ struct Dict {
     std::vector<std::pair<Value, Value>> entries;
     Extent extent = {};
 
-    const Value* find(const Value& key) const;
-    const Value* find(std::string_view key) const;
-    void set(Value key, Value value);  ///< replaces the value of an equal key
+    const Value* find(const Value& key, Effort& effort) const;
+    const Value* find(std::string_view key) const;     ///< looks at every entry at worst
+    void set(Value key, Value value, Effort& effort);  ///< replaces the value of an equal key
+    void set(std::string_view key, Value value);
 };
 
 enum class ObjectKind {
@@ -185,9 +198,9 @@ Extent extent_of(const std::vector<Value>& values);
 Result<Value> bounded(Value value);
 
 /// Python's ==. Values of different kinds are unequal (numbers and bools compare by value).
-bool equals(const Value& a, const Value& b);
+bool equals(const Value& a, const Value& b, Effort& effort);
 /// Python's <, an error for types that have no order.
-Result<bool> less(const Value& a, const Value& b, std::string_view op = "<");
+Result<bool> less(const Value& a, const Value& b, Effort& effort, std::string_view op = "<");
 /// Keys of dicts: error for lists and dicts.
 Status check_hashable(const Value& key);
 

@@ -32,9 +32,10 @@ struct Rendered {
 
 /// Bounds of one rendering. The defaults leave room for conversations of several MB.
 struct RenderLimits {
-    /// One unit per byte or value made or walked, 50 per evaluated node of the template. Bounds
-    /// time and memory.
-    std::uint64_t work = std::uint64_t{512} << 20U;
+    /// One unit per byte made or walked, more for bytes that cost more, 64 per value in a
+    /// container, 50 per evaluated node of the template. Bounds time (a second or two at worst)
+    /// and memory (a unit is a byte, roughly).
+    std::uint64_t work = std::uint64_t{256} << 20U;
     std::size_t output_bytes = std::size_t{64} << 20U;
     std::size_t depth = 500;  ///< expressions, statements and macro calls inside each other
 };

@@ -46,6 +46,15 @@ std::string problem(const gguf::Gguf& file, const WeightSpec& spec, const ModelC
     return {};
 }
 
+/// The head's bias has one value for each row of the head, padding included.
+void match_head_bias(const gguf::Gguf& file, Graph& graph) {
+    const Node& node = graph.head.back();
+    if (node.bias == kNoWeight) return;
+    if (const auto* matrix = file.find_tensor(graph.weights[node.weight].name)) {
+        graph.weights[node.bias].columns = matrix->rows();
+    }
+}
+
 }  // namespace
 
 Result<ModelDescription> describe(const gguf::Gguf& file,
@@ -75,6 +84,7 @@ Result<Graph> build_shard(const gguf::Gguf& file, const ModelDescription& model,
                          [&](std::string_view name) { return file.find_tensor(name) != nullptr; });
     model.architecture->build(builder, model.config);
     Graph graph = builder.take();
+    if (shard.head) match_head_bias(file, graph);
     std::vector<std::string> problems;
     for (auto& spec : graph.weights) {
         if (std::string text = problem(file, spec, model.config); !text.empty()) {

@@ -21,10 +21,14 @@ Sampler::Sampler(std::size_t vocabulary) : vocabulary_(vocabulary), counts_(voca
 
 double Sampler::log_sum_exp(std::span<const float> logits) const {
     const auto row = logits.first(vocabulary_);
-    const float peak = *std::max_element(row.begin(), row.end());
-    double sum = 0;
+    float peak = kNever;
     for (const float x : row)
-        sum += static_cast<double>(portable_exp(x - peak));
+        peak = std::max(peak, x);  // NaN never wins
+    if (!std::isfinite(peak)) return 0;
+    double sum = 0;
+    for (const float x : row) {
+        if (x > kNever) sum += static_cast<double>(portable_exp(x - peak));
+    }
     return static_cast<double>(peak) + portable_log(sum);
 }
 
@@ -32,10 +36,11 @@ void Sampler::best(std::span<const float> logits, std::size_t n_top, double log_
                    std::vector<TokenLogprob>& top) {
     candidates_.clear();
     for (std::size_t i = 0; i < vocabulary_; ++i) {
-        candidates_.push_back({logits[i], static_cast<TokenId>(i)});
+        const float logit = std::isnan(logits[i]) ? kNever : logits[i];  // NaN has no order
+        candidates_.push_back({logit, static_cast<TokenId>(i)});
     }
     sorted_ = 0;
-    sort_first(std::min(n_top, vocabulary_));
+    sort_first(n_top);
     for (std::size_t i = 0; i < sorted_; ++i) {
         const double logprob = static_cast<double>(candidates_[i].logit) - log_sum;
         top.push_back({candidates_[i].token, static_cast<float>(logprob)});
@@ -88,7 +93,9 @@ TokenId Sampler::sample(std::span<float> logits, const SamplerSpec& spec,
     }
     candidates_.clear();
     for (std::size_t i = 0; i < vocabulary_; ++i) {
-        if (logits[i] > kNever) candidates_.push_back({logits[i], static_cast<TokenId>(i)});
+        // The largest float stands for infinity: differences of logits are then never NaN.
+        const float logit = std::min(logits[i], std::numeric_limits<float>::max());
+        if (logits[i] > kNever) candidates_.push_back({logit, static_cast<TokenId>(i)});
     }
     if (candidates_.empty()) return 0;
     sorted_ = 0;

@@ -27,7 +27,8 @@ class Sampler {
 
     // Log-probabilities are the model's own: call these before sample(), which changes the logits.
 
-    /// log(sum(exp(logits))): subtracted from a logit it gives the log-probability.
+    /// log(sum(exp(logits))): subtracted from a logit it gives the log-probability. NaN counts as
+    /// -infinity; 0 if no finite number is the largest.
     double log_sum_exp(std::span<const float> logits) const;
     /// Appends the best n_top tokens to `top`, lowest id first on a tie.
     void best(std::span<const float> logits, std::size_t n_top, double log_sum,

@@ -1,8 +1,8 @@
+#pragma once
+
 // Replaces operator new by one that counts. For exactly one file of a test program, which has
 // nothing else in it: inlined into their callers, GCC 12 takes malloc and free below for a mismatch
 // with new and delete.
-
-#pragma once
 
 #include <atomic>
 #include <cstdlib>

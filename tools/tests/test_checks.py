@@ -82,6 +82,13 @@ class Includes(Tree):
         self.write("engine/b.h", "")
         self.assert_breach(self.check(), 'engine/a.h:1: [include] "b.h" is no file of ours')
 
+    def test_a_helper_beside_a_test(self):
+        self.write("tests/unit/a/a_test.cpp", '#include "fixture.h"\n')
+        self.write("tests/unit/a/fixture.h", "#pragma once\n")
+        self.assertEqual(self.check(), [])
+        self.write("tests/unit/b/b_test.cpp", '#include "fixture.h"\n')
+        self.assert_breach(self.check(), "tests/unit/b/b_test.cpp:1: [include]")
+
     def test_one_of_ours_in_angle_brackets(self):
         self.write("engine/a.h", "#include <base/ids.h>\n")
         self.assert_breach(self.check(), "<base/ids.h> is ours")
@@ -123,7 +130,9 @@ class Includes(Tree):
 
     def test_throw_and_new(self):
         self.write("engine/a.cpp", "void f() {\n    throw 1;\n}\nauto* p = new Foo;\nFoo(Foo&&) = delete;\n"
-                                   "void g() noexcept;\nvoid* q = ::operator new(3);\n")
+                                   "void g() noexcept;\nvoid* q = ::operator new(3);\n"
+                                   "return std::unique_ptr<Foo>(new Foo(1));\n"
+                                   "return std::unique_ptr<Foo>(\n    new Foo(1));\n")
         found = [(breach.line, breach.rule) for breach in self.check()]
         self.assertEqual(found, [(2, "no-throw"), (4, "raw-new")])
 
@@ -133,7 +142,7 @@ class Text(Tree):
         return check_text.check(self.root)
 
     def test_a_clean_tree(self):
-        self.write("base/ids.h", "#pragma once\n\nint x;\n")
+        self.write("base/ids.h", "// Ids.\n\n#pragma once\n\nint x;\n")
         self.write("docs/a.md", "See [ids](../base/ids.h#x) and [the web](https://example.org).\n")
         self.assertEqual(self.check(), [])
 
@@ -168,6 +177,12 @@ class Text(Tree):
     def test_a_dead_link(self):
         self.write("docs/a.md", "\n[x](b.md)\n")
         self.assert_breach(self.check(), "docs/a.md:2: [link] b.md is not there")
+
+    def test_a_path_that_is_not_there(self):
+        self.write("base/ids.h", "#pragma once\n")
+        self.write("docs/a.md", "`base/ids.h` `base/` `1/0` `other/x.h`\n`base/gone.h`\n")
+        self.assertEqual([str(breach) for breach in self.check()],
+                         ["docs/a.md:2: [path] base/gone.h is not there"])
 
     def test_a_command_that_is_not_there(self):
         self.write("README.md", "```sh\ntools/nothing.sh --fast\n```\n")

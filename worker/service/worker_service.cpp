@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "engine/open_model.h"
 #include "links/control_link.h"
+#include "links/loopback.h"
 #include "proto/frame.h"
 #include "worker/service/executor.h"
 #include "worker/service/hosted_stage.h"
@@ -163,6 +164,7 @@ WorkerService::Impl::~Impl() {
 }
 
 Status WorkerService::Impl::start(std::vector<std::unique_ptr<kernels::Device>> devices) {
+    POTLUCK_TRY(links::require_loopback(options.listen));
     POTLUCK_ASSIGN(
         signal, LoopSignal::create(loop, [this] {
             const ExecutorEvents events{

@@ -131,7 +131,7 @@ AlignedBuffer prepare(Isa isa, ThreadPool& pool, TensorType type, std::span<cons
     const std::size_t rows = x.size() / columns;
     AlignedBuffer buffer(kernels.activation_bytes(form, rows, columns));
     if (form == ActivationForm::kF32)
-        std::memcpy(buffer.data(), x.data(), x.size_bytes());
+        std::ranges::copy(std::as_bytes(x), buffer.data());
     else
         kernels.quantize(pool,
                          {.x = x.data(), .n_rows = rows, .columns = columns, .out = buffer.data()});

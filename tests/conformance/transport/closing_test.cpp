@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "world.h"
+#include "tests/conformance/transport/world.h"
 
 namespace potluck::transport {
 namespace {

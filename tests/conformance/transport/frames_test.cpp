@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "world.h"
+#include "tests/conformance/transport/world.h"
 
 namespace potluck::transport {
 namespace {

@@ -1,5 +1,5 @@
+#include "tests/conformance/transport/world.h"
 #include "transport/sim.h"
-#include "world.h"
 
 namespace potluck::transport {
 namespace {

@@ -11,8 +11,8 @@
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 
+#include "tests/conformance/transport/world.h"
 #include "transport/address.h"
-#include "world.h"
 
 namespace potluck::transport {
 namespace {

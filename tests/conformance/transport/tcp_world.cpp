@@ -5,8 +5,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
+#include "tests/conformance/transport/world.h"
 #include "transport/tcp.h"
-#include "world.h"
 
 namespace potluck::transport {
 namespace {

@@ -1,4 +1,4 @@
-#include "world.h"
+#include "tests/conformance/transport/world.h"
 
 namespace potluck::transport {
 

@@ -1,8 +1,9 @@
 #include "reference.h"
 
-#include <boost/json/parse.hpp>
 #include <fstream>
 #include <sstream>
+
+#include <boost/json/parse.hpp>
 
 #include "base/check.h"
 
@@ -20,7 +21,9 @@ std::string load_text(std::string_view name) {
     return read_file(std::string(POTLUCK_SOURCE_DIR "/tests/data/chat/") + std::string(name));
 }
 
-boost::json::value load(std::string_view name) { return boost::json::parse(load_text(name)); }
+boost::json::value load(std::string_view name) {
+    return boost::json::parse(load_text(name));
+}
 
 RenderOptions options() {
     using std::chrono::sys_days;

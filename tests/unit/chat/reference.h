@@ -2,12 +2,12 @@
 
 // The fixtures of tests/data/chat and how tests render them.
 
+#include <string>
+#include <string_view>
+
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
-
-#include <string>
-#include <string_view>
 
 #include "base/result.h"
 #include "model/chat/template.h"

@@ -47,7 +47,8 @@ std::string edited(const std::string& source, const json::array& edit) {
         ADD_FAILURE() << "unknown edit " << kind;
     }
     std::string out = lines.front();
-    for (std::size_t i = 1; i < lines.size(); ++i) out += "\n" + lines[i];
+    for (std::size_t i = 1; i < lines.size(); ++i)
+        out += "\n" + lines[i];
     return out;
 }
 

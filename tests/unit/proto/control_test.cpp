@@ -7,7 +7,7 @@
 
 #include <string>
 
-#include "wire_data.h"
+#include "tests/unit/proto/wire_data.h"
 
 namespace potluck::proto {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "proto/frame.h"
 #include "tests/support/counting_new.h"
-#include "wire_data.h"
+#include "tests/unit/proto/wire_data.h"
 
 namespace potluck::proto {
 namespace {

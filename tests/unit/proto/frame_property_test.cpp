@@ -8,7 +8,7 @@
 
 #include "base/rng.h"
 #include "proto/frame.h"
-#include "wire_data.h"
+#include "tests/unit/proto/wire_data.h"
 
 namespace potluck::proto {
 namespace {

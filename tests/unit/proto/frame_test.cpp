@@ -11,7 +11,7 @@
 #include <limits>
 #include <string>
 
-#include "wire_data.h"
+#include "tests/unit/proto/wire_data.h"
 
 namespace potluck::proto {
 namespace {

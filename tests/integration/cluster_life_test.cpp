@@ -1,0 +1,161 @@
+// What a person sees of a cluster: it starts, answers, loses a worker, refuses nonsense, stops.
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <functional>
+#include <future>
+#include <string>
+#include <thread>
+
+#include <boost/json.hpp>
+
+#include "cluster_process.h"
+
+namespace potluck::integration {
+namespace {
+
+using std::chrono::steady_clock;
+
+bool gone(int pid) {
+    return ::kill(pid, 0) != 0;
+}
+
+bool eventually(const std::function<bool()>& condition) {
+    const auto until = steady_clock::now() + std::chrono::seconds(20);
+    while (steady_clock::now() < until) {
+        if (condition()) return true;
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return false;
+}
+
+TEST(ClusterLife, StartsAnswersAndStopsAll) {
+    Cluster cluster({"--workers", "3", "--split", "3,3,2", "--context", "1024", "--slots", "4"});
+    ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output();
+    const auto pids = cluster.worker_pids();
+    ASSERT_EQ(pids.size(), 3U);
+    const std::string said = cluster.output();
+    EXPECT_NE(said.find("layers   0..2"), std::string::npos) << said;
+    EXPECT_NE(said.find("layers   6..7"), std::string::npos) << said;
+    EXPECT_NE(said.find("context 1024 tokens per request, 4 slots, KV pool"), std::string::npos)
+        << said;
+    EXPECT_NE(said.find("ready: send chat requests to http://127.0.0.1:"), std::string::npos)
+        << said;
+
+    const auto answer = cluster.post(
+        "/v1/chat/completions",
+        R"({"messages":[{"role":"user","content":"Repeat this code:\n```python\nx = 1\n```"}],)"
+        R"("temperature":0,"max_tokens":32})");
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    const auto parsed = boost::json::parse(answer.body);
+    EXPECT_NE(std::string(parsed.at("choices").at(0).at("message").at("content").as_string())
+                  .find("x = 1"),
+              std::string::npos)
+        << answer.body;
+
+    cluster.signal(SIGTERM);
+    EXPECT_EQ(cluster.wait_for_exit(), 0) << cluster.output();
+    for (const int pid : pids)
+        EXPECT_TRUE(gone(pid)) << pid;
+}
+
+TEST(ClusterLife, CtrlCStopsAll) {
+    Cluster cluster({"--workers", "2"});
+    ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output();
+    const auto pids = cluster.worker_pids();
+    cluster.signal(SIGINT);
+    EXPECT_EQ(cluster.wait_for_exit(), 0);
+    for (const int pid : pids)
+        EXPECT_TRUE(gone(pid)) << pid;
+}
+
+TEST(ClusterLife, WorkersEndWithAKilledCoordinator) {
+    Cluster cluster({"--workers", "2"});
+    ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output();
+    const auto pids = cluster.worker_pids();
+    cluster.signal(SIGKILL);
+    cluster.wait_for_exit();
+    for (const int pid : pids)
+        EXPECT_TRUE(eventually([&] { return gone(pid); })) << pid;
+}
+
+TEST(ClusterLife, AKilledWorkerIsToldToWaitingClientsAndTheCoordinatorStays) {
+    Cluster cluster({"--workers", "3"});
+    ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output();
+    const auto pids = cluster.worker_pids();
+    ASSERT_EQ(pids.size(), 3U);
+    auto waiting = std::async(std::launch::async, [&] {
+        return cluster.post(
+            "/v1/completions",
+            R"({"prompt":"def f():","max_tokens":1900,"temperature":0,"ignore_eos":true})");
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(150));
+    ::kill(pids[1], SIGKILL);
+    const auto answer = waiting.get();
+    EXPECT_EQ(answer.status, 503) << answer.body;
+    EXPECT_NE(answer.body.find("lost"), std::string::npos) << answer.body;
+    EXPECT_TRUE(eventually([&] { return cluster.get("/health").status == 503; }));
+    EXPECT_TRUE(cluster.running());
+    const auto later = cluster.post("/v1/completions", R"({"prompt":"x","max_tokens":4})");
+    EXPECT_EQ(later.status, 503) << later.body;
+}
+
+TEST(ClusterLife, AnswersManyKindsOfRequests) {
+    Cluster cluster({"--workers", "2"});
+    ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output();
+    const auto models = cluster.get("/v1/models");
+    EXPECT_EQ(models.status, 200);
+    EXPECT_NE(models.body.find("tiny-coder-q8_0"), std::string::npos) << models.body;
+    EXPECT_EQ(cluster.post("/v1/chat/completions", "{").status, 400);
+    const auto tools = cluster.post("/v1/chat/completions",
+                                    R"({"messages":[{"role":"user","content":"x"}],"tools":[]})");
+    EXPECT_EQ(tools.status, 400);
+    EXPECT_NE(tools.body.find("tools"), std::string::npos);
+    EXPECT_EQ(cluster.post("/v1/completions", R"({"model":"other","prompt":"x"})").status, 404);
+
+    // Two choices of one prompt with a seed: the first is the answer with n = 1, and both repeat.
+    const std::string one =
+        R"({"prompt":"def area(","max_tokens":24,"temperature":1,"seed":7,"logprobs":2})";
+    const std::string two =
+        R"({"prompt":"def area(","max_tokens":24,"temperature":1,"seed":7,"logprobs":2,"n":2})";
+    const auto first = boost::json::parse(cluster.post("/v1/completions", one).body);
+    const auto both = boost::json::parse(cluster.post("/v1/completions", two).body);
+    const auto again = boost::json::parse(cluster.post("/v1/completions", two).body);
+    EXPECT_EQ(first.at("choices").at(0).at("text"), both.at("choices").at(0).at("text"));
+    EXPECT_EQ(both.at("choices"), again.at("choices"));
+    EXPECT_NE(both.at("choices").at(0).at("text"), both.at("choices").at(1).at("text"));
+
+    const auto stream =
+        cluster.post("/v1/completions",
+                     R"({"prompt":"import os\n","max_tokens":8,"temperature":0,"stream":true,)"
+                     R"("stream_options":{"include_usage":true}})");
+    EXPECT_EQ(stream.status, 200);
+    EXPECT_NE(stream.body.find("data: [DONE]"), std::string::npos) << stream.body;
+    EXPECT_NE(stream.body.find("\"completion_tokens\":8"), std::string::npos) << stream.body;
+}
+
+TEST(ClusterLife, ASplitThatDoesNotFitIsExplained) {
+    Cluster cluster({"--workers", "2", "--split", "3,3"});
+    EXPECT_TRUE(eventually([&] {
+        return cluster.get("/health").body.find("the split 3,3 has 6 layers, the model has 8") !=
+               std::string::npos;
+    })) << cluster.output();
+    EXPECT_TRUE(cluster.running());
+}
+
+TEST(ClusterLife, RefusesWhatCannotWork) {
+    const auto missing = run_program({"up", "--model", "/nonexistent.gguf", "--port", "0"});
+    EXPECT_NE(missing.exit_code, 0);
+    EXPECT_NE(missing.err.find("/nonexistent.gguf"), std::string::npos) << missing.err;
+    const auto listen = run_program({"coordinator", "--listen", "0.0.0.0:7070", "--port", "0"});
+    EXPECT_EQ(listen.exit_code, 2);
+    EXPECT_NE(listen.err.find("loopback"), std::string::npos) << listen.err;
+    const auto host =
+        run_program({"coordinator", "--listen", "127.0.0.1:0", "--host", "0.0.0.0", "--port", "0"});
+    EXPECT_EQ(host.exit_code, 2) << host.err;
+    EXPECT_NE(host.err.find("loopback"), std::string::npos) << host.err;
+}
+
+}  // namespace
+}  // namespace potluck::integration

@@ -1,0 +1,105 @@
+// The commands that need no cluster, run as a person would.
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "cluster_process.h"
+
+namespace potluck::integration {
+namespace {
+
+TEST(Commands, HelpNamesEveryCommand) {
+    const auto help = run_program({"--help"});
+    EXPECT_EQ(help.exit_code, 0);
+    for (const char* command : {"up", "coordinator", "worker", "chat", "run", "tokenize",
+                                "perplexity", "inspect", "status"}) {
+        EXPECT_NE(help.out.find(std::string("  ") + command), std::string::npos) << command << "\n"
+                                                                                 << help.out;
+    }
+    EXPECT_EQ(run_program({}).exit_code, 2);
+    EXPECT_EQ(run_program({"run"}).exit_code, 2);
+    EXPECT_EQ(run_program({"run", "--no-such-option"}).exit_code, 2);
+}
+
+TEST(Commands, RunWritesTextAndTimes) {
+    const auto run =
+        run_program({"run", "--prompt", "def add(a, b):\n", "--max-tokens", "8", "--verbose"});
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    EXPECT_FALSE(run.out.empty());
+    for (const char* line : {"load ", "prefill ", "decode "}) {
+        EXPECT_NE(run.err.find(line), std::string::npos) << run.err;
+    }
+}
+
+TEST(Commands, TokenizeReadsStandardInput) {
+    const auto tokens =
+        run_program({"tokenize", "--model", bundled_model()}, "def add(a, b):\n    return a + b\n");
+    EXPECT_EQ(tokens.exit_code, 0) << tokens.err;
+    EXPECT_EQ(tokens.out.find_first_not_of("0123456789 \n"), std::string::npos) << tokens.out;
+    EXPECT_EQ(tokens.out.back(), '\n');
+}
+
+TEST(Commands, PerplexityEndsWithItsNumber) {
+    const auto file = std::filesystem::temp_directory_path() / "potluck-perplexity.txt";
+    std::string text;
+    for (int i = 0; i < 120; ++i)
+        text += "def f" + std::to_string(i) + "(x):\n    return x + " + std::to_string(i) + "\n\n";
+    std::ofstream(file) << text;
+    const auto measured = run_program(
+        {"perplexity", "--model", bundled_model(), "--file", file.string(), "--context", "256"});
+    EXPECT_EQ(measured.exit_code, 0) << measured.err;
+    const auto at = measured.out.rfind("perplexity: ");
+    ASSERT_NE(at, std::string::npos) << measured.out;
+    const double value = std::stod(measured.out.substr(at + 12));
+    EXPECT_GT(value, 1.0);
+    EXPECT_LT(value, 20.0);
+    std::filesystem::remove(file);
+}
+
+TEST(Commands, InspectNamesWhatIsThere) {
+    const auto inspected = run_program({"inspect", bundled_model()});
+    EXPECT_EQ(inspected.exit_code, 0) << inspected.err;
+    EXPECT_NE(inspected.out.find("qwen3"), std::string::npos);
+    EXPECT_NE(inspected.out.find("blk.7.ffn_down.weight"), std::string::npos);
+}
+
+TEST(Commands, BadFilesAreNamed) {
+    const auto missing = run_program({"run", "--model", "/nonexistent.gguf", "--prompt", "x"});
+    EXPECT_NE(missing.exit_code, 0);
+    EXPECT_NE(missing.err.find("/nonexistent.gguf"), std::string::npos) << missing.err;
+    const auto text = run_program(
+        {"run", "--model", std::string(POTLUCK_SOURCE_DIR) + "/CMakeLists.txt", "--prompt", "x"});
+    EXPECT_NE(text.exit_code, 0);
+    EXPECT_NE(text.err.find("GGUF"), std::string::npos) << text.err;
+    const auto device = run_program({"run", "--prompt", "x", "--device", "tpu"});
+    EXPECT_EQ(device.exit_code, 2);
+    EXPECT_NE(device.err.find("tpu"), std::string::npos) << device.err;
+}
+
+TEST(Commands, ClientsSayWhenNobodyIsThere) {
+    const auto status = run_program({"status", "--port", "1"});
+    EXPECT_EQ(status.exit_code, 1);
+    EXPECT_FALSE(status.err.empty());
+    const auto chat = run_program({"chat", "--port", "1", "hello"});
+    EXPECT_EQ(chat.exit_code, 1);
+    EXPECT_FALSE(chat.err.empty());
+}
+
+TEST(Commands, ChatTalksToACluster) {
+    Cluster cluster({"--workers", "1"});
+    ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output();
+    const auto chat =
+        run_program({"chat", "--port", std::to_string(cluster.port()), "--temperature", "0",
+                     "--max-tokens", "24", "Repeat this code:\n```python\nx = 1\n```"});
+    EXPECT_EQ(chat.exit_code, 0) << chat.err;
+    EXPECT_NE(chat.out.find("x = 1"), std::string::npos) << chat.out;
+    const auto status = run_program({"status", "--port", std::to_string(cluster.port())});
+    EXPECT_EQ(status.exit_code, 0) << status.err;
+    EXPECT_NE(status.out.find("ready"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace potluck::integration

@@ -1,0 +1,110 @@
+// The promise that the split never changes the answer, under random delays, queues, chunks,
+// neighbours and hang-ups. A failure prints its seed and how to run it again.
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <set>
+
+#include "tests/sim/cluster.h"
+
+namespace potluck::sim {
+namespace {
+
+constexpr std::uint64_t kSeeds = 1000;
+
+std::string report(std::uint64_t seed, const Outcome& outcome) {
+    return fmt::format(
+        "seed {}:\n  {}\nagain: POTLUCK_SIM_SEED={} bin/sim_test "
+        "--gtest_filter=Answers.AreTheOraclesForEverySeed\n",
+        seed, fmt::join(outcome.problems, "\n  "), seed);
+}
+
+TEST(Answers, AreTheOraclesForEverySeed) {
+    std::uint64_t first = 1;
+    std::uint64_t last = kSeeds;
+    if (const char* only = std::getenv("POTLUCK_SIM_SEED"))
+        first = last = std::strtoull(only, nullptr, 10);
+    std::uint64_t answered = 0;
+    std::uint64_t refused = 0;
+    std::uint64_t hung_up = 0;
+    std::uint64_t tokens = 0;
+    std::uint64_t copies = 0;
+    std::uint64_t waited = 0;
+    int failures = 0;
+    for (std::uint64_t seed = first; seed <= last && failures < 3; ++seed) {
+        const Outcome outcome = run_and_compare(random_scenario(seed));
+        if (!outcome.problems.empty()) {
+            ++failures;
+            ADD_FAILURE() << report(seed, outcome);
+        }
+        for (const auto& [id, log] : outcome.clients) {
+            ++(log.hung_up ? hung_up : log.error ? refused : answered);
+            tokens += log.usage.completion_tokens;
+        }
+        copies += outcome.copied_pages;
+        waited += outcome.most_queued > 0 ? 1 : 0;
+    }
+    fmt::print(
+        "{} answered with {} tokens, {} refused, {} hung up, {} pages copied, {} seeds with "
+        "queues\n",
+        answered, tokens, refused, hung_up, copies, waited);
+    if (last - first + 1 < kSeeds) return;
+    // The scenarios are worth something only if all of this happened often.
+    EXPECT_GT(answered, 4000U);
+    EXPECT_GT(tokens, 40'000U);
+    EXPECT_GT(refused, 100U);
+    EXPECT_GT(hung_up, 500U);
+    EXPECT_GT(copies, 500U);
+    EXPECT_GT(waited, 100U);
+}
+
+TEST(Answers, TwoStagesComputeAtTheSameTimeForTwoClients) {
+    const Outcome outcome = run_and_compare(two_and_two(1));
+    ASSERT_TRUE(outcome.problems.empty()) << report(1, outcome);
+    // Two sequences in two batches: but for the links' delays both stages always have work.
+    const double share = static_cast<double>(outcome.several_busy.count()) /
+                         static_cast<double>(outcome.any_busy.count());
+    EXPECT_GT(share, 0.8) << outcome.several_busy.count() << " of " << outcome.any_busy.count();
+}
+
+TEST(Answers, OneBatchInFlightNeverOverlaps) {
+    Scenario scenario = two_and_two(1);
+    scenario.limits.max_in_flight = 1;
+    const Outcome outcome = run_and_compare(scenario);
+    ASSERT_TRUE(outcome.problems.empty()) << report(1, outcome);
+    EXPECT_EQ(outcome.several_busy.count(), 0);
+    EXPECT_EQ(outcome.most_queued, 0U);
+}
+
+TEST(Answers, EqualSeedsMakeEqualEvents) {
+    std::set<std::uint64_t> hashes;
+    for (std::uint64_t seed = 1; seed <= 30; ++seed) {
+        const auto once = run_and_compare(random_scenario(seed)).event_hash;
+        EXPECT_EQ(once, run_and_compare(random_scenario(seed)).event_hash) << "seed " << seed;
+        hashes.insert(once);
+    }
+    EXPECT_EQ(hashes.size(), 30U);
+}
+
+// The same requests, whatever the pipeline: the oracle is the same, so it is enough to be right.
+TEST(Answers, DoNotDependOnTheShapeOfThePipeline) {
+    std::string first;
+    for (std::size_t stages = 1; stages <= 6; ++stages) {
+        Scenario scenario = two_and_two(3);
+        scenario.layers.assign(stages, 1);
+        scenario.layers.back() = static_cast<LayerIndex>(7 - stages);
+        scenario.limits.stages = stages;
+        scenario.limits.max_in_flight = stages + 1;
+        const Outcome outcome = run_and_compare(scenario);
+        EXPECT_TRUE(outcome.problems.empty()) << report(3, outcome);
+        const auto& text = outcome.clients.at(RequestId(1)).choices.at(0).text;
+        if (stages == 1) first = text;
+        EXPECT_EQ(text, first);
+    }
+}
+
+}  // namespace
+}  // namespace potluck::sim

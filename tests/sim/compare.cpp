@@ -1,0 +1,74 @@
+// What every client was told, against the oracle.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "tests/sim/cluster.h"
+#include "tests/sim/oracle.h"
+
+namespace potluck::sim {
+namespace {
+
+using coordinator::TokenReport;
+
+bool same(const TokenReport& a, const TokenReport& b) {
+    return a.token == b.token && a.logprob == b.logprob && a.top == b.top;
+}
+
+/// Empty if all is well.
+std::string compare_choice(const ClientLog& log, const ClientChoice& told,
+                           const ExpectedChoice& expected) {
+    if (told.tokens.size() > expected.tokens.size() ||
+        !std::equal(told.tokens.begin(), told.tokens.end(), expected.tokens.begin(), same) ||
+        !expected.text.starts_with(told.text)) {
+        return fmt::format("other tokens ({} told, {} expected)", told.tokens.size(),
+                           expected.tokens.size());
+    }
+    if (log.hung_up) return {};
+    if (!told.finished) return "never ended";
+    if (*told.finished != expected.reason) return "ended for another reason";
+    if (told.tokens.size() != expected.tokens.size() || told.text != expected.text) {
+        return fmt::format("{} of {} tokens, {} of {} bytes", told.tokens.size(),
+                           expected.tokens.size(), told.text.size(), expected.text.size());
+    }
+    return {};
+}
+
+std::string compare_request(const Scenario& scenario, const ScenarioRequest& r,
+                            const ClientLog& log) {
+    if (log.endings != (log.hung_up ? 0 : 1)) return fmt::format("ended {} times", log.endings);
+    if (log.error) {
+        const bool refused = log.error->code == ErrorCode::kInvalidArgument ||
+                             log.error->code == ErrorCode::kResourceExhausted;
+        return refused ? "" : log.error->message;
+    }
+    const auto expected = expected_answer(scenario, r.request);
+    std::size_t counted = 0;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+        const std::string wrong = compare_choice(log, log.choices[i], expected[i]);
+        if (!wrong.empty()) return fmt::format("choice {}: {}", i, wrong);
+        counted += expected[i].tokens.size() + (expected[i].ended_by_token ? 1 : 0);
+    }
+    if (log.hung_up) return {};
+    if (log.usage.prompt_tokens != r.request.prompt.size() ||
+        log.usage.completion_tokens != counted) {
+        return fmt::format("usage says {} + {}, it was {} + {}", log.usage.prompt_tokens,
+                           log.usage.completion_tokens, r.request.prompt.size(), counted);
+    }
+    return {};
+}
+
+}  // namespace
+
+Outcome run_and_compare(const Scenario& scenario, Sabotage sabotage) {
+    Outcome outcome = Cluster(scenario, sabotage).run();
+    for (const auto& r : scenario.requests) {
+        const std::string wrong = compare_request(scenario, r, outcome.clients[r.id]);
+        if (wrong.empty()) continue;
+        outcome.problems.push_back(fmt::format("request {}: {}", r.id.value, wrong));
+    }
+    return outcome;
+}
+
+}  // namespace potluck::sim

@@ -1,0 +1,49 @@
+#pragma once
+
+// What happens in one simulated run, drawn from a seed: how many stages, how slow they are, which
+// clients ask what and when they hang up.
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "coordinator/core/generation.h"
+#include "coordinator/core/scheduler.h"
+#include "model/tokenizer/tokenizer.h"
+#include "transport/sim.h"
+
+namespace potluck::sim {
+
+using std::chrono::nanoseconds;
+
+/// Of the bundled model; only its texts and its end-of-generation tokens matter here.
+std::shared_ptr<const model::Tokenizer> bundled_tokenizer();
+
+struct ScenarioRequest {
+    RequestId id;
+    nanoseconds at{};
+    coordinator::GenerationRequest request;
+    std::optional<nanoseconds> hangs_up;
+};
+
+struct Scenario {
+    std::uint64_t seed = 1;
+    std::vector<LayerIndex> layers;  ///< of each stage
+    coordinator::SchedulerOptions scheduler;
+    coordinator::PipelineLimits limits;
+    transport::SimOptions network;
+    nanoseconds batch_time_min{};  ///< an executor's, plus row_time for each row
+    nanoseconds batch_time_max{};
+    nanoseconds row_time{};
+    std::vector<ScenarioRequest> requests;
+
+    std::size_t stages() const { return layers.size(); }
+};
+
+Scenario random_scenario(std::uint64_t seed);
+/// Two stages of equal speed and two clients that decode for long.
+Scenario two_and_two(std::uint64_t seed);
+
+}  // namespace potluck::sim

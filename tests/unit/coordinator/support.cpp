@@ -1,0 +1,151 @@
+#include "tests/unit/coordinator/support.h"
+
+#include <cstdlib>
+
+#include "model/gguf/gguf.h"
+#include "tests/support/tiny_model.h"
+
+namespace potluck::coordinator {
+
+std::shared_ptr<const model::Tokenizer> bundled_tokenizer() {
+    static const auto tokenizer = test::must(model::Tokenizer::load(
+        *test::must(model::gguf::Gguf::open(POTLUCK_SOURCE_DIR "/models/tiny-coder-q8_0.gguf"))));
+    return tokenizer;
+}
+
+TokenId token_of(std::string_view bytes) {
+    const auto tokenizer = bundled_tokenizer();
+    for (TokenId id = 0; id < static_cast<TokenId>(tokenizer->vocabulary_size()); ++id) {
+        if (tokenizer->piece(id) == bytes) return id;
+    }
+    std::fprintf(stderr, "no token is \"%s\"\n", std::string(bytes).c_str());
+    std::abort();
+}
+
+Pipeline::Pipeline(const PipelineLimits& limits_, const SchedulerOptions& options)
+    : limits(limits_),
+      scheduler(options, bundled_tokenizer()),
+      stage(limits_.kv_pages, limits_.page_tokens, limits_.context),
+      next_token([letter = token_of("x")](const Row&) { return letter; }) {
+    SchedulerActions actions;
+    scheduler.start(limits, actions);
+    EXPECT_TRUE(actions.empty());
+}
+
+Status Pipeline::submit(std::uint64_t id, GenerationRequest request) {
+    SchedulerActions actions;
+    const Status taken = scheduler.submit(RequestId(id), std::move(request), actions);
+    if (taken) told[id];
+    act(actions);
+    return taken;
+}
+
+void Pipeline::cancel(std::uint64_t id) {
+    SchedulerActions actions;
+    scheduler.cancel(RequestId(id), actions);
+    if (told.contains(id)) ++told[id].endings;
+    act(actions);
+}
+
+void Pipeline::stop(const Error& reason) {
+    SchedulerActions actions;
+    scheduler.stop(reason, actions);
+    act(actions);
+}
+
+void Pipeline::act(SchedulerActions& actions) {
+    const auto open = [&](RequestId id) -> Told& {
+        Told& log = told[id.value];
+        EXPECT_EQ(log.endings, 0) << "request " << id.value << " is spoken of after its end";
+        return log;
+    };
+    for (auto& action : actions) {
+        if (auto* batch = std::get_if<SendBatch>(&action)) {
+            EXPECT_LE(batch->batch.rows.size(), limits.max_batch_rows);
+            EXPECT_EQ(batch->batch.id.value, sent.size() + 1);
+            sent.push_back(batch->batch);
+            in_flight.push_back(std::move(batch->batch));
+        } else if (auto* cancelled = std::get_if<SendCancel>(&action)) {
+            cancels.push_back(*cancelled);
+        } else if (auto* delta = std::get_if<EmitDelta>(&action)) {
+            auto& choice = open(delta->request).choices[delta->delta.choice];
+            EXPECT_FALSE(choice.finished);
+            choice.text += delta->delta.text;
+            for (auto& token : delta->delta.tokens)
+                choice.tokens.push_back(std::move(token));
+        } else if (auto* finish = std::get_if<EmitFinish>(&action)) {
+            auto& choice = open(finish->request).choices[finish->choice];
+            EXPECT_FALSE(choice.finished);
+            choice.finished = finish->reason;
+        } else if (auto* done = std::get_if<EmitDone>(&action)) {
+            Told& log = open(done->request);
+            ++log.endings;
+            log.usage = done->usage;
+        } else if (auto* failed = std::get_if<EmitError>(&action)) {
+            Told& log = open(failed->request);
+            ++log.endings;
+            log.error = failed->error;
+        }
+    }
+    EXPECT_LE(scheduler.in_flight(), limits.max_in_flight);
+    EXPECT_LE(scheduler.active_sequences(), limits.slots);
+}
+
+StepResult Pipeline::execute() {
+    const Batch batch = std::move(in_flight.front());
+    in_flight.pop_front();
+    for (const auto& operation : batch.operations) {
+        ++operations[operation.kind][operation.seq];
+        const auto applied = stage.apply(operation);
+        EXPECT_TRUE(applied) << applied.error().message;
+    }
+    StepResult result{.batch = batch.id};
+    std::vector<engine::PageCopy> copies;
+    for (const auto& row : batch.rows) {
+        const auto place = stage.append(row.seq, row.position, copies);
+        EXPECT_TRUE(place) << place.error().message;
+        if ((row.flags & kRowSample) == 0) continue;
+        result.rows.push_back({.seq = row.seq, .position = row.position, .token = next_token(row)});
+    }
+    return result;
+}
+
+Status Pipeline::give(const StepResult& result) {
+    SchedulerActions actions;
+    Status taken = scheduler.on_result(result, actions);
+    act(actions);
+    return taken;
+}
+
+bool Pipeline::answer() {
+    if (in_flight.empty()) return false;
+    const Status taken = give(execute());
+    EXPECT_TRUE(taken) << taken.error().message;
+    return true;
+}
+
+void Pipeline::drain() {
+    for (int i = 0; i < 100'000; ++i) {
+        if (!answer()) return;
+    }
+    ADD_FAILURE() << "it never comes to rest";
+}
+
+void Pipeline::expect_idle() {
+    EXPECT_EQ(scheduler.in_flight(), 0U);
+    EXPECT_EQ(scheduler.waiting(), 0U);
+    EXPECT_EQ(scheduler.active_sequences(), 0U);
+    EXPECT_EQ(scheduler.pages()->free_pages(), limits.kv_pages);
+    EXPECT_EQ(scheduler.pages()->sequence_count(), 0U);
+    EXPECT_EQ(stage.free_pages(), limits.kv_pages);
+    EXPECT_EQ(stage.sequence_count(), 0U);
+    for (const auto& [seq, times] : operations[OperationKind::kOpen]) {
+        EXPECT_EQ(times, 1) << "opens of sequence " << seq.value;
+        EXPECT_EQ(operations[OperationKind::kRelease][seq], 1)
+            << "releases of sequence " << seq.value;
+    }
+    for (const auto& [id, log] : told)
+        EXPECT_EQ(log.endings, 1) << "endings of request " << id;
+}
+
+}  // namespace potluck::coordinator
