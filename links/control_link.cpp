@@ -43,6 +43,16 @@ void ControlLink::close() {
     connection_.reset();
 }
 
+void ControlLink::send_last(const proto::Control& message) {
+    handler_ = {};
+    if (!connection_) return;
+    // The frame's own callback keeps the connection until then.
+    const auto connection = std::move(connection_);
+    const auto sent = connection->send(proto::encode_control(message), {},
+                                       [connection](const Status&) { connection->close(); });
+    if (!sent) connection->close();
+}
+
 std::shared_ptr<transport::Connection> ControlLink::release() {
     handler_ = {};
     return std::move(connection_);

@@ -36,8 +36,10 @@ class ControlLink : public transport::Receiver, public std::enable_shared_from_t
     Status send(const proto::Control& message);
     /// Who is told from now on.
     void set_handler(Handler handler) { handler_ = std::move(handler); }
-    /// No more callbacks; the connection closes once what was sent has left.
+    /// No more callbacks; what has not left yet is dropped.
     void close();
+    /// Sends a last message and closes once it has left.
+    void send_last(const proto::Control& message);
     /// Gives the connection up to another receiver (a data link after its greeting).
     std::shared_ptr<transport::Connection> release();
     std::string peer() const { return connection_ ? connection_->peer() : "closed"; }

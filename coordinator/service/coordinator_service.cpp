@@ -190,8 +190,7 @@ void CoordinatorService::Impl::refuse(const std::shared_ptr<links::ControlLink>&
     proto::Control answer;
     *answer.mutable_hello() = links::make_hello(proto::Hello::CONTROL, "coordinator");
     answer.mutable_hello()->set_refused(proto::to_utf8(why));
-    [[maybe_unused]] const auto told = link->send(answer);
-    link->close();
+    link->send_last(answer);
 }
 
 void CoordinatorService::Impl::on_first_message(const std::shared_ptr<links::ControlLink>& link,

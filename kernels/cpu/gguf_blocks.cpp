@@ -213,7 +213,7 @@ void decode_block(TensorType type, const std::byte* block, std::size_t sub, Bloc
         case kIQ4_XS:
             return decode_iq4_xs(block, sub, out);
         default:
-            POTLUCK_CHECK(!"a weight type without a decoder");
+            POTLUCK_CHECK(false && "a weight type without a decoder");
     }
 }
 

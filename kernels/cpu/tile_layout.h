@@ -125,7 +125,7 @@ inline constexpr TileFormat tile_format(TensorType type) {
         case kQ2_K:
             return {.block_elements = 256, .pairs = true, .scales = ScaleRecord::kHalfScaleMins};
         default:
-            POTLUCK_CHECK(!"a quantised weight type without a tile format");
+            POTLUCK_CHECK(false && "a quantised weight type without a tile format");
     }
     return {};
 }

@@ -306,7 +306,7 @@ void pack_tile(TensorType type, const TileLayout& layout, const std::byte* sourc
         case kIQ4_XS:
             return pack.operator()<kIQ4_XS>();
         default:
-            POTLUCK_CHECK(!"a quantised weight type without a packer");
+            POTLUCK_CHECK(false && "a quantised weight type without a packer");
     }
 }
 

@@ -60,7 +60,7 @@ const WeightKernels& weight_kernels(Isa isa) {
         case Isa::kAvx512:
             return kAvx512;
     }
-    POTLUCK_CHECK(!"an instruction set without weight kernels");
+    POTLUCK_CHECK(false && "an instruction set without weight kernels");
     return kScalar;
 }
 

@@ -43,16 +43,18 @@ TEST(ClusterLife, StartsAnswersAndStopsAll) {
     EXPECT_NE(said.find("ready: send chat requests to http://127.0.0.1:"), std::string::npos)
         << said;
 
-    const auto answer = cluster.post(
-        "/v1/chat/completions",
-        R"({"messages":[{"role":"user","content":"Repeat this code:\n```python\nx = 1\n```"}],)"
-        R"("temperature":0,"max_tokens":32})");
-    EXPECT_EQ(answer.status, 200) << answer.body;
+    const std::string question =
+        "Repeat this code:\n```python\ndef getregentry():\n    return codecs.CodecInfo(\n"
+        "        name='shift_jis_2004',\n        encode=Codec().encode,\n    )\n```";
+    const boost::json::object body = {{"messages", {{{"role", "user"}, {"content", question}}}},
+                                      {"temperature", 0},
+                                      {"max_tokens", 48}};
+    const auto answer = cluster.post("/v1/chat/completions", boost::json::serialize(body));
+    ASSERT_EQ(answer.status, 200) << answer.body;
     const auto parsed = boost::json::parse(answer.body);
-    EXPECT_NE(std::string(parsed.at("choices").at(0).at("message").at("content").as_string())
-                  .find("x = 1"),
-              std::string::npos)
-        << answer.body;
+    const std::string text(parsed.at("choices").at(0).at("message").at("content").as_string());
+    EXPECT_TRUE(text.starts_with("```python\ndef getregentry():\n    return codecs.CodecInfo("))
+        << text;
 
     cluster.signal(SIGTERM);
     EXPECT_EQ(cluster.wait_for_exit(), 0) << cluster.output();
@@ -108,8 +110,9 @@ TEST(ClusterLife, AnswersManyKindsOfRequests) {
     EXPECT_EQ(models.status, 200);
     EXPECT_NE(models.body.find("tiny-coder-q8_0"), std::string::npos) << models.body;
     EXPECT_EQ(cluster.post("/v1/chat/completions", "{").status, 400);
-    const auto tools = cluster.post("/v1/chat/completions",
-                                    R"({"messages":[{"role":"user","content":"x"}],"tools":[]})");
+    const auto tools = cluster.post(
+        "/v1/chat/completions",
+        R"({"messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f"}}]})");
     EXPECT_EQ(tools.status, 400);
     EXPECT_NE(tools.body.find("tools"), std::string::npos);
     EXPECT_EQ(cluster.post("/v1/completions", R"({"model":"other","prompt":"x"})").status, 404);
@@ -154,7 +157,7 @@ TEST(ClusterLife, RefusesWhatCannotWork) {
     const auto host =
         run_program({"coordinator", "--listen", "127.0.0.1:0", "--host", "0.0.0.0", "--port", "0"});
     EXPECT_EQ(host.exit_code, 2) << host.err;
-    EXPECT_NE(host.err.find("loopback"), std::string::npos) << host.err;
+    EXPECT_NE(host.err.find("127.0.0.1"), std::string::npos) << host.err;
 }
 
 }  // namespace

@@ -91,11 +91,11 @@ TEST(Commands, ClientsSayWhenNobodyIsThere) {
 TEST(Commands, ChatTalksToACluster) {
     Cluster cluster({"--workers", "1"});
     ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output();
-    const auto chat =
-        run_program({"chat", "--port", std::to_string(cluster.port()), "--temperature", "0",
-                     "--max-tokens", "24", "Repeat this code:\n```python\nx = 1\n```"});
+    const auto chat = run_program(
+        {"chat", "--port", std::to_string(cluster.port()), "--temperature", "0", "--max-tokens",
+         "24", "Repeat this code:\n```python\ndef getregentry():\n    return 1\n```"});
     EXPECT_EQ(chat.exit_code, 0) << chat.err;
-    EXPECT_NE(chat.out.find("x = 1"), std::string::npos) << chat.out;
+    EXPECT_NE(chat.out.find("def getregentry"), std::string::npos) << chat.out;
     const auto status = run_program({"status", "--port", std::to_string(cluster.port())});
     EXPECT_EQ(status.exit_code, 0) << status.err;
     EXPECT_NE(status.out.find("ready"), std::string::npos);

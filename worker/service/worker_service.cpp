@@ -529,8 +529,7 @@ void WorkerService::Impl::greet(const std::shared_ptr<links::ControlLink>& link,
                                         : version.error().message;
         log::warning("{}: refused: {}", link->peer(), why);
         answer.mutable_hello()->set_refused(why);
-        [[maybe_unused]] const auto told = link->send(answer);
-        return link->close();
+        return link->send_last(answer);
     }
     if (auto sent = link->send(answer); !sent) return link->close();
     const auto connection = link->release();

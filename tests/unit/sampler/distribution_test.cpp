@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "model/sampler/sampler.h"
-#include "naive_sampler.h"
+#include "tests/unit/sampler/naive_sampler.h"
 
 namespace potluck::model {
 namespace {

@@ -6,7 +6,7 @@
 #include <limits>
 #include <vector>
 
-#include "naive_sampler.h"
+#include "tests/unit/sampler/naive_sampler.h"
 
 namespace potluck::model {
 namespace {
