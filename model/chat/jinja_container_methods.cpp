@@ -76,8 +76,8 @@ Result<Value> loop_changed(Run& run, const Value& self, const CallArguments& arg
     auto* loop = self.as<LoopObject>();
     const Value given = Value::tuple(arguments.positional);
     bool same = false;
-    if (loop->last_changed) {
-        POTLUCK_ASSIGN(same, run.equal(*loop->last_changed, given));
+    if (!loop->last_changed.is_undefined()) {
+        POTLUCK_ASSIGN(same, run.equal(loop->last_changed, given));
     }
     if (!same) loop->last_changed = given;
     return Value::boolean(!same);

@@ -43,7 +43,7 @@ struct LoopObject : Object {
     std::shared_ptr<Frame> scope;  ///< around the loop
     std::size_t level;             ///< of recursion, from 0
     std::size_t index = 0;
-    std::optional<Value> last_changed;  ///< a tuple
+    Value last_changed;  ///< a tuple; undefined before the first
 };
 
 enum class Flow { kNormal, kBreak, kContinue };
