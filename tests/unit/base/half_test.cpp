@@ -113,7 +113,7 @@ TEST(HalfProcessor, EveryHalfToFloat) {
 
 TEST(HalfProcessor, FloatsOfEveryExponentToHalf) {
     if (!processor_converts()) GTEST_SKIP() << "SKIPPED: this processor has no F16C";
-    for (std::uint32_t i = 0; i < 4'000'000; i += 8) {
+    for (std::uint32_t i = 0; i < 1'000'000; i += 8) {
         std::array<float, 8> f = {};
         std::array<std::uint16_t, 8> h = {};
         for (std::uint32_t j = 0; j < 8; ++j) {

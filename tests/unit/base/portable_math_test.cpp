@@ -32,15 +32,15 @@ double ulps_off(double actual, long double exact) {
 
 TEST(PortableExpF32, IsWithinOneUnitOfLibm) {
     double worst = 0;
-    for (int i = 0; i <= 1'000'000; ++i) {
+    for (int i = 0; i <= 250'000; ++i) {
         const float x =
-            std::min(kExpMin + (kExpMax - kExpMin) * static_cast<float>(i) / 1'000'000, kExpMax);
+            std::min(kExpMin + (kExpMax - kExpMin) * static_cast<float>(i) / 250'000, kExpMax);
         worst = std::max(worst, ulps_off(portable_exp(x), std::exp(static_cast<double>(x))));
     }
     EXPECT_LT(worst, 1.0);
     worst = 0;
-    for (int i = -200'000; i <= 0; ++i) {  // where attention and SwiGLU live
-        const float x = static_cast<float>(i) / 10'000;
+    for (int i = -100'000; i <= 0; ++i) {  // where attention and SwiGLU live
+        const float x = static_cast<float>(i) / 5'000;
         worst = std::max(worst, ulps_off(portable_exp(x), std::exp(static_cast<double>(x))));
     }
     EXPECT_LT(worst, 1.0);
@@ -108,7 +108,7 @@ TEST(PortableExpF64, IsWithinTwoUnitsOfLibm) {
 
 TEST(PortableLogF64, IsWithinTwoUnitsOfLibm) {
     double worst = 0;
-    for (int i = 1; i < 200'000; ++i) {
+    for (int i = 1; i < 50'000; ++i) {
         const double x = i * 0.731;
         worst = std::max(worst, ulps_off(portable_log(x), std::log(static_cast<long double>(x))));
     }
@@ -131,9 +131,9 @@ TEST(PortableSinCos, IsWithin1e15OfLibmOverItsRange) {
         worst = std::max(worst, static_cast<double>(
                                     std::fabs(static_cast<long double>(y.cos) - std::cos(wide))));
     };
-    for (int i = -200'000; i <= 200'000; ++i) {
-        look(i * 0.000731);
-        look(i * 335.5441);  // to 2^26
+    for (int i = -50'000; i <= 50'000; ++i) {
+        look(i * 0.00292);
+        look(i * 1342.17);  // to 2^26
     }
     EXPECT_LT(worst, 1e-15);
 }

@@ -102,7 +102,9 @@ TEST(Plan, EveryProportionalSplitIsWhole) {
             ASSERT_TRUE(plan) << plan.error().message;
             // Each gets something while layers last; then the smallest go without.
             EXPECT_LE(plan->stages.size(), layers);
-            if (layers >= devices) EXPECT_EQ(plan->stages.size(), devices);
+            if (layers >= devices) {
+                EXPECT_EQ(plan->stages.size(), devices);
+            }
             EXPECT_EQ(plan->stages.back().part.end, layers);
         }
     }
