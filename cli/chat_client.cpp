@@ -158,7 +158,7 @@ class Call {
         asio::connect(socket_, endpoints, ec);
         if (ec)
             return error(ErrorCode::kPeerLost,
-                         fmt::format("no cluster answers at {} ({}): start one with `potluck up "
+                         fmt::format("no cluster answers at {} ({}): start one with `potluck up -m "
                                      "MODEL.gguf`, or name the address of one that runs",
                                      where(), ec.message()));
         socket_.set_option(tcp::no_delay(true), ec);

@@ -29,13 +29,15 @@ class GenerationSink {
 
 struct ServedModel {
     std::string id;
-    std::int64_t created = 0;  ///< unix seconds
+    std::int64_t created = 0;   ///< unix seconds
     std::uint32_t context = 0;  ///< positions per request
     std::shared_ptr<const model::Tokenizer> tokenizer;
-    std::shared_ptr<const model::chat::Template> chat_template;  ///< null: chat is refused, saying why
+    std::shared_ptr<const model::chat::Template>
+        chat_template;  ///< null: chat is refused, saying why
     std::string no_chat_reason;
-    SamplerSpec default_sampler;     ///< what the model file recommends (`general.sampling.*`), else the API's defaults
-    std::string fingerprint;         ///< `system_fingerprint`: arithmetic class and plan
+    /// What the model file recommends (`general.sampling.*`), else the API's defaults.
+    SamplerSpec default_sampler;
+    std::string fingerprint;  ///< `system_fingerprint`: arithmetic class and plan
 };
 
 struct Health {
@@ -49,8 +51,8 @@ class Backend {
     /// Null until a model is being served.
     virtual const ServedModel* model() const = 0;
     virtual Health health() const = 0;
-    /// kInvalidArgument: can never fit. kResourceExhausted: the queue is full. kPeerLost: no cluster.
-    /// The sink is kept until it is told the end, and is never called from inside submit.
+    /// kInvalidArgument: can never fit. kResourceExhausted: the queue is full. kPeerLost: no
+    /// cluster. The sink is kept until it is told the end, and is never called from inside submit.
     virtual Result<RequestId> submit(GenerationRequest request,
                                      std::shared_ptr<GenerationSink> sink) = 0;
     /// The client hung up: its sequences are freed and the sink is dropped without a word.

@@ -22,7 +22,8 @@ std::span<const Isa> available_isas();
 
 struct CpuOptions {
     std::size_t threads = 0;  ///< 0: one per core that this process may use
-    /// Empty: the environment variable POTLUCK_CPU_ISA (scalar, avx2, avx512), else the best there is.
+    /// Empty: the environment variable POTLUCK_CPU_ISA (scalar, avx2, avx512), else the best there
+    /// is.
     std::optional<Isa> isa;
 };
 

@@ -13,8 +13,8 @@ namespace potluck::kernels::cpu {
 class TaskRef {
   public:
     template <typename F>
-        requires(!std::is_same_v<std::remove_cvref_t<F>, TaskRef>)
-    TaskRef(F& f)  // NOLINT(google-explicit-constructor): a parameter type, made at the call
+    requires(!std::is_same_v<std::remove_cvref_t<F>, TaskRef>)
+        TaskRef(F& f)  // NOLINT(google-explicit-constructor): a parameter type, made at the call
         : object_(&f), call_([](void* o, std::size_t task) { (*static_cast<F*>(o))(task); }) {}
     void operator()(std::size_t task) const { call_(object_, task); }
 
@@ -32,8 +32,8 @@ class ThreadPool {
     ThreadPool& operator=(const ThreadPool&) = delete;
 
     std::size_t threads() const;
-    /// Calls task(0) … task(n_tasks - 1), each once, and returns when all are done. Allocates nothing.
-    /// Only one thread may call it, and not from inside a task.
+    /// Calls task(0) … task(n_tasks - 1), each once, and returns when all are done. Allocates
+    /// nothing. Only one thread may call it, and not from inside a task.
     void run(std::size_t n_tasks, TaskRef task);
 
   private:

@@ -1,7 +1,8 @@
 #pragma once
 
-// The weight side of the CPU device: packing, activation quantisation, matrix products and embedding,
-// one table per instruction set. kernels/cpu/cpu_device.cpp puts them behind the op table.
+// The weight side of the CPU device: packing, activation quantisation, matrix products and
+// embedding, one table per instruction set. kernels/cpu/cpu_device.cpp puts them behind the op
+// table.
 
 #include <cstddef>
 #include <cstdint>
@@ -18,13 +19,15 @@
 
 namespace potluck::kernels::cpu {
 
-/// All functions are synchronous, allocate nothing (except pack) and split their work over the pool.
+/// All functions are synchronous, allocate nothing (except pack) and split their work over the
+/// pool.
 struct WeightKernels {
-    Result<std::unique_ptr<PackedWeight>> (*pack)(ThreadPool& pool, std::span<const std::byte> bytes,
-                                                  TensorType type, std::size_t columns,
-                                                  RowRange range) = nullptr;
+    Result<std::unique_ptr<PackedWeight>> (*pack)(ThreadPool& pool,
+                                                  std::span<const std::byte> bytes, TensorType type,
+                                                  std::size_t columns, RowRange range) = nullptr;
     std::size_t (*packed_bytes)(TensorType type, std::size_t columns, std::size_t rows) = nullptr;
-    std::size_t (*activation_bytes)(ActivationForm form, std::size_t rows, std::size_t columns) = nullptr;
+    std::size_t (*activation_bytes)(ActivationForm form, std::size_t rows,
+                                    std::size_t columns) = nullptr;
     void (*quantize)(ThreadPool& pool, const QuantizeArgs& args) = nullptr;
     void (*matmul)(ThreadPool& pool, const MatmulArgs& args) = nullptr;
     void (*embed)(ThreadPool& pool, const EmbedArgs& args) = nullptr;

@@ -1,8 +1,8 @@
 #pragma once
 
-// A device that behaves like a GPU, for tests: it has an address space of its own that the host must
-// not touch (host access faults at once), executes nothing before synchronize(), and reads host
-// memory of uploads late. It computes with another device's ops, so its bits are theirs.
+// A device that behaves like a GPU, for tests: it has an address space of its own that the host
+// must not touch (host access faults at once), executes nothing before synchronize(), and reads
+// host memory of uploads late. It computes with another device's ops, so its bits are theirs.
 
 #include <memory>
 

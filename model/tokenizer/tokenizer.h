@@ -1,7 +1,7 @@
 #pragma once
 
-// Text to token ids and back, from the vocabulary inside a GGUF file: byte-level BPE ("gpt2") and the
-// SentencePiece-like "llama" kind (SPM).
+// Text to token ids and back, from the vocabulary inside a GGUF file: byte-level BPE ("gpt2") and
+// the SentencePiece-like "llama" kind (SPM).
 
 #include <cstdint>
 #include <memory>
@@ -73,7 +73,8 @@ class Tokenizer {
     std::unique_ptr<Impl> impl_;
 };
 
-/// Turns tokens into text as they come, never giving out half a character. One per answer, one thread.
+/// Turns tokens into text as they come, never giving out half a character. One per answer, one
+/// thread.
 class StreamDecoder {
   public:
     explicit StreamDecoder(std::shared_ptr<const Tokenizer> tokenizer, bool special = false);

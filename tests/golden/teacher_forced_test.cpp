@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <ostream>
 #include <string>
 
 #include "base/portable_math.h"
@@ -23,6 +24,10 @@ namespace {
 struct Bounds {
     double exact_mean, exact_max, recorder_mean, recorder_max, gap;
 };
+void PrintTo(const Bounds& bounds, std::ostream* out) {
+    *out << "gap " << bounds.gap;
+}
+
 /// From the recordings' README, by type of the file's matrices.
 const std::map<std::string, Bounds> kBounds = {
     {"f16", {0.002, 0.05, 0.004, 0.08, 0.03}},    {"q8_0", {0.027, 0.40, 0.047, 0.60, 0.20}},

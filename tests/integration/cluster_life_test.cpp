@@ -110,9 +110,9 @@ TEST(ClusterLife, AnswersManyKindsOfRequests) {
     EXPECT_EQ(models.status, 200);
     EXPECT_NE(models.body.find("tiny-coder-q8_0"), std::string::npos) << models.body;
     EXPECT_EQ(cluster.post("/v1/chat/completions", "{").status, 400);
-    const auto tools = cluster.post(
-        "/v1/chat/completions",
-        R"({"messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f"}}]})");
+    const auto tools = cluster.post("/v1/chat/completions",
+                                    R"({"messages":[{"role":"user","content":"x"}],)"
+                                    R"("tools":[{"type":"function","function":{"name":"f"}}]})");
     EXPECT_EQ(tools.status, 400);
     EXPECT_NE(tools.body.find("tools"), std::string::npos);
     EXPECT_EQ(cluster.post("/v1/completions", R"({"model":"other","prompt":"x"})").status, 404);

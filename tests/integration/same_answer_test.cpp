@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -96,6 +97,11 @@ struct Layout {
     std::vector<std::string> arguments;
     std::size_t workers;
 };
+
+/// Names a case in reports; the bytes would say nothing.
+void PrintTo(const Layout& layout, std::ostream* out) {
+    *out << layout.name;
+}
 
 class Clusters : public testing::TestWithParam<Layout> {};
 
