@@ -41,16 +41,20 @@ struct Local {
     std::unique_ptr<engine::LocalRunner> runner;
 };
 
-Result<Local> load(const LocalModelOptions& options) {
+/// Everything but the weights.
+Result<Local> open(const LocalModelOptions& options) {
     Local local;
     POTLUCK_ASSIGN(local.devices, make_devices(options.device, {options.threads, options.isa}));
     POTLUCK_ASSIGN(local.model, engine::open_model(options.model));
     POTLUCK_ASSIGN(local.tokenizer, model::Tokenizer::load(*local.model.file));
-    POTLUCK_ASSIGN(local.runner,
-                   engine::LocalRunner::load(
-                       local.model, *local.devices.front(),
-                       {.context = options.context, .prefill_chunk = options.prefill_chunk}));
     return local;
+}
+
+Status load(Local& local, const LocalModelOptions& options, std::size_t context) {
+    POTLUCK_ASSIGN(local.runner, engine::LocalRunner::load(
+                                     local.model, *local.devices.front(),
+                                     {.context = context, .prefill_chunk = options.prefill_chunk}));
+    return {};
 }
 
 Result<std::string> read_text(const std::string& path) {
@@ -63,12 +67,21 @@ Result<std::string> read_text(const std::string& path) {
 
 int run_run(const RunOptions& options) {
     const auto start = Clock::now();
-    auto local = load(options.local);
+    auto local = open(options.local);
     if (!local) return fail(local.error());
-    const double load_s = seconds_since(start);
     const auto& tokenizer = *local->tokenizer;
     const auto prompt = tokenizer.encode(options.prompt, true, true);
     if (prompt.empty()) return fail({ErrorCode::kInvalidArgument, "the prompt is empty"});
+    // One answer needs room for itself only, whatever the model was made for.
+    std::size_t context = options.local.context;
+    if (context == 0) {
+        const std::size_t whole = local->model.description.config.context_length;
+        context = std::min(prompt.size() + options.max_tokens, whole);
+    }
+    if (const Status loaded = load(*local, options.local, context); !loaded) {
+        return fail(loaded.error());
+    }
+    const double load_s = seconds_since(start);
     SamplerSpec sampler{.seed = options.seed, .temperature = options.temperature};
     if (options.ignore_eos) {
         for (const TokenId token : tokenizer.end_of_generation_tokens()) {
@@ -112,10 +125,11 @@ int run_perplexity(const PerplexityOptions& options) {
     const std::size_t window = options.local.context == 0 ? 512 : options.local.context;
     auto text = read_text(options.file);
     if (!text) return fail(text.error());
-    LocalModelOptions with_window = options.local;
-    with_window.context = static_cast<std::uint32_t>(window);
-    auto local = load(with_window);
+    auto local = open(options.local);
     if (!local) return fail(local.error());
+    if (const Status loaded = load(*local, options.local, window); !loaded) {
+        return fail(loaded.error());
+    }
     const auto tokens = local->tokenizer->encode(*text, false, true);
     if (tokens.size() < window) {
         return fail(

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <charconv>
 #include <limits>
 #include <new>
@@ -107,8 +106,8 @@ tl::unexpected<Error> too_little(std::size_t bytes) {
         fmt::format("{} bytes of memory asked for, {} are free", bytes, available_memory()));
 }
 
-/// A private mapping, present from the start: memory that is short shows now, not in the middle of
-/// a step.
+/// A private mapping. Its pages come when they are first written: a KV pool takes what is used of
+/// it, not what it may come to, and a start does not wait for gigabytes of zeros.
 Result<std::unique_ptr<Buffer>> map(std::size_t bytes) {
     const std::size_t mapped = (bytes + kHugePage - 1) / kHugePage * kHugePage;
     if (mapped < bytes || mapped > available_memory()) return too_little(bytes);
@@ -117,11 +116,6 @@ Result<std::unique_ptr<Buffer>> map(std::size_t bytes) {
     if (data == MAP_FAILED) return too_little(bytes);
     auto buffer = std::make_unique<MappedBuffer>(static_cast<std::byte*>(data), mapped, bytes);
     ::madvise(data, mapped, MADV_HUGEPAGE);  // a wish
-#ifdef MADV_POPULATE_WRITE
-    // Kernels before 5.14 do not know it; then pages come when they are first written.
-    if (::madvise(data, mapped, MADV_POPULATE_WRITE) != 0 && errno == ENOMEM)
-        return too_little(bytes);
-#endif
     return buffer;
 }
 
