@@ -16,6 +16,7 @@ struct StrongId {
 
     constexpr StrongId() = default;
     constexpr explicit StrongId(Rep v) : value(v) {}
+    // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 sees a null pointer in the default
     friend constexpr auto operator<=>(StrongId, StrongId) = default;
 };
 

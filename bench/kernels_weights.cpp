@@ -165,8 +165,9 @@ void bench_quantize(const Options& options) {
         kernels.quantize(
             pool, {.x = x.data(), .n_rows = kRows, .columns = options.columns, .out = out.data()});
     });
+    const std::size_t blocks = kRows * options.columns / 32;
     fmt::print("quantize {} 1T: {:.2f} ns per block of 32\n", to_string(options.isa),
-               s * 1e9 / static_cast<double>(kRows * options.columns / 32));
+               s * 1e9 / static_cast<double>(blocks));
 }
 
 int run(int argc, char** argv) {
