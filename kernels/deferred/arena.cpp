@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <iterator>
@@ -55,12 +56,11 @@ std::byte* Arena::allocate(std::size_t bytes) {
 }
 
 void Arena::release(std::byte* data) {
-    for (auto& [begin, piece] : pieces_)
-        if (piece.data == data && !piece.released) {
-            piece.released = true;
-            return;
-        }
-    POTLUCK_CHECK(!"memory of this arena");
+    const auto found = std::find_if(pieces_.begin(), pieces_.end(), [data](const auto& entry) {
+        return entry.second.data == data && !entry.second.released;
+    });
+    POTLUCK_CHECK(data != nullptr && found != pieces_.end());
+    found->second.released = true;
 }
 
 bool Arena::protect(std::byte* begin, const Piece& piece, int protection) {
