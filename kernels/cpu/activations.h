@@ -11,12 +11,16 @@ namespace potluck::kernels::cpu {
 
 /// 32 values x = d q, rounded as docs/arithmetic.md says.
 struct ActivationBlock {
-    float d;              ///< max |x| / 127
+    float d;              ///< max |x| / c for the best c of 127 … 120
     float s;              ///< d times the sum of q
     std::int16_t sum[2];  ///< sums of q over the two halves of 16: |sum| <= 2032
     std::int8_t q[32];    ///< -127 … 127, never -128
 };
 static_assert(sizeof(ActivationBlock) == 44 && alignof(ActivationBlock) == 4);
+
+/// Scales that are tried for a block: max |x| over 127, 126, … The one with the least squared error
+/// wins (docs/arithmetic.md).
+inline constexpr int kScaleCandidates = 8;
 
 inline constexpr std::size_t kActivationGroup = 4;  ///< batch rows interleaved
 

@@ -112,7 +112,7 @@ class CpuDevice final : public Device {
         return fmt::format("cpu ({} {}, {})", threads, threads == 1 ? "thread" : "threads",
                            to_string(core_.isa));
     }
-    std::string arithmetic_class() const override { return "cpu-1"; }
+    std::string arithmetic_class() const override { return "cpu-2"; }
 
     Result<std::unique_ptr<Buffer>> allocate(std::size_t bytes) override {
         return allocate_memory(bytes);

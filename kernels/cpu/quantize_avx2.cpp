@@ -42,6 +42,63 @@ inline int sum_lanes(__m256i v) {
     return _mm_cvtsi128_si32(s);
 }
 
+inline __m256 rounded(__m256 t) {
+    return _mm256_round_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+/// The last three steps of the folds of eight lane sums; lane k of the result is that of v[k].
+inline __m256 fold8(const __m256* v) {
+    __m256 two[4];
+    POTLUCK_UNROLL
+    for (int i = 0; i < 4; ++i)
+        two[i] = _mm256_add_ps(_mm256_permute2f128_ps(v[i], v[i + 4], 0x20),
+                               _mm256_permute2f128_ps(v[i], v[i + 4], 0x31));
+    __m256 pair[2];
+    POTLUCK_UNROLL
+    for (int i = 0; i < 2; ++i)
+        pair[i] = _mm256_add_ps(_mm256_shuffle_ps(two[2 * i], two[2 * i + 1], 0x44),
+                                _mm256_shuffle_ps(two[2 * i], two[2 * i + 1], 0xEE));
+    return _mm256_add_ps(_mm256_shuffle_ps(pair[0], pair[1], 0x88),
+                         _mm256_shuffle_ps(pair[0], pair[1], 0xDD));
+}
+
+/// A block's candidate scales, and which of them is the best: docs/arithmetic.md.
+struct ScaleChoice {
+    alignas(32) float d[kScaleCandidates];
+    alignas(32) float inverse[kScaleCandidates];
+    unsigned best;
+};
+
+inline void choose_scale(const __m256* v, float amax, ScaleChoice& choice) {
+    const __m256 d =
+        _mm256_div_ps(_mm256_set1_ps(amax), _mm256_setr_ps(127, 126, 125, 124, 123, 122, 121, 120));
+    const __m256 positive = _mm256_cmp_ps(d, _mm256_setzero_ps(), _CMP_GT_OQ);
+    _mm256_store_ps(choice.d, d);
+    _mm256_store_ps(choice.inverse,
+                    _mm256_and_ps(positive, _mm256_div_ps(_mm256_set1_ps(1.0F), d)));
+    __m256 squares[kScaleCandidates];
+    POTLUCK_UNROLL
+    for (int k = 0; k < kScaleCandidates; ++k) {
+        const __m256 step = _mm256_set1_ps(choice.d[k]);
+        const __m256 inverse = _mm256_set1_ps(choice.inverse[k]);
+        __m256 r[4];
+        POTLUCK_UNROLL
+        for (int i = 0; i < 4; ++i)
+            r[i] = _mm256_fnmadd_ps(rounded(_mm256_mul_ps(v[i], inverse)), step, v[i]);
+        const __m256 first = _mm256_fmadd_ps(r[2], r[2], _mm256_mul_ps(r[0], r[0]));
+        const __m256 second = _mm256_fmadd_ps(r[3], r[3], _mm256_mul_ps(r[1], r[1]));
+        squares[k] = _mm256_add_ps(first, second);
+    }
+    const __m256 error = fold8(squares);
+    __m256 least = _mm256_min_ps(error, _mm256_permute2f128_ps(error, error, 1));
+    least = _mm256_min_ps(least, _mm256_permute_ps(least, 0x4E));
+    least = _mm256_min_ps(least, _mm256_permute_ps(least, 0xB1));
+    // The first of the least; 0 if its error is no number, as it then is whenever any one is.
+    const auto equal =
+        static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(error, least, _CMP_EQ_UQ)));
+    choice.best = static_cast<unsigned>(__builtin_ctz(equal | 1U << kScaleCandidates));
+}
+
 inline void quantize_block(const float* x, ActivationBlock& out) {
     __m256 v[4];
     __m256 largest = _mm256_setzero_ps();
@@ -50,8 +107,10 @@ inline void quantize_block(const float* x, ActivationBlock& out) {
         v[i] = _mm256_loadu_ps(x + 8 * i);
         largest = _mm256_max_ps(absolute(v[i]), largest);  // NaN never wins
     }
-    const float d = max_lane(largest) / 127.0F;
-    const __m256 inverse = _mm256_set1_ps(d > 0.0F ? 1.0F / d : 0.0F);
+    ScaleChoice choice;
+    choose_scale(v, max_lane(largest), choice);
+    const float d = choice.d[choice.best];
+    const __m256 inverse = _mm256_set1_ps(choice.inverse[choice.best]);
     __m256i q[4];
     POTLUCK_UNROLL
     for (int i = 0; i < 4; ++i)

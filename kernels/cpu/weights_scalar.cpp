@@ -29,6 +29,14 @@ float float_weight(TensorType type, const std::byte* row, std::size_t k) {
     return type == TensorType::kF16 ? half_to_float(bits) : bfloat16_to_float(bits);
 }
 
+/// The fold of a lane sum.
+float fold(float (&lanes)[16]) {
+    for (std::size_t h = 8; h > 0; h /= 2)
+        for (std::size_t j = 0; j < h; ++j)
+            lanes[j] += lanes[j + h];
+    return lanes[0];
+}
+
 /// dot16(float(w), x).
 float float_dot(TensorType type, const std::byte* weight_row, const float* x, std::size_t columns) {
     float lanes[16] = {};
@@ -38,10 +46,7 @@ float float_dot(TensorType type, const std::byte* weight_row, const float* x, st
         const float w = exists ? float_weight(type, weight_row, k) : 0.0F;
         lanes[k % 16] = std::fma(w, exists ? x[k] : 0.0F, lanes[k % 16]);
     }
-    for (std::size_t h = 8; h > 0; h /= 2)
-        for (std::size_t j = 0; j < h; ++j)
-            lanes[j] += lanes[j + h];
-    return lanes[0];
+    return fold(lanes);
 }
 
 /// One output for batch rows [first, first + n): `y[i]` without the bias.
@@ -85,14 +90,34 @@ void one_output(const CpuWeight& weight, std::size_t output, const MatmulArgs& a
     }
 }
 
+/// Squared error of the block in steps of d: a lane sum.
+float squared_error(const float* x, float d, float inverse) {
+    float lanes[16] = {};
+    for (std::size_t i = 0; i < 32; ++i) {
+        const float rest = std::fma(-std::nearbyint(x[i] * inverse), d, x[i]);
+        lanes[i % 16] = std::fma(rest, rest, lanes[i % 16]);
+    }
+    return fold(lanes);
+}
+
 void quantize_block(const float* x, ActivationBlock& out) {
     float amax = 0;
     for (std::size_t i = 0; i < 32; ++i) {
         const float magnitude = std::fabs(x[i]);
         amax = magnitude > amax ? magnitude : amax;  // NaN never wins
     }
-    const float d = amax / 127.0F;
-    const float inverse = d > 0.0F ? 1.0F / d : 0.0F;
+    float d = 0;
+    float inverse = 0;
+    float least = 0;
+    for (int k = 0; k < kScaleCandidates; ++k) {
+        const float d_k = amax / static_cast<float>(127 - k);
+        const float inverse_k = d_k > 0.0F ? 1.0F / d_k : 0.0F;
+        const float error = squared_error(x, d_k, inverse_k);
+        if (k > 0 && !(error < least)) continue;
+        d = d_k;
+        inverse = inverse_k;
+        least = error;
+    }
     int sum[2] = {};
     for (std::size_t i = 0; i < 32; ++i) {
         float t = x[i] * inverse;

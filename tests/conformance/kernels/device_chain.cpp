@@ -193,9 +193,9 @@ TEST(DeviceChain, NamesAndClass) {
     for (const cpu::Isa isa : cpu::available_isas()) {
         const std::string inner = "cpu (3 threads, " + std::string(to_string(isa)) + ")";
         EXPECT_EQ(cpu_device(isa, 3)->name(), inner);
-        EXPECT_EQ(cpu_device(isa, 3)->arithmetic_class(), "cpu-1");
+        EXPECT_EQ(cpu_device(isa, 3)->arithmetic_class(), "cpu-2");
         EXPECT_EQ(deferred_device(isa, 3)->name(), "deferred (" + inner + ")");
-        EXPECT_EQ(deferred_device(isa, 3)->arithmetic_class(), "cpu-1");
+        EXPECT_EQ(deferred_device(isa, 3)->arithmetic_class(), "cpu-2");
     }
     EXPECT_EQ(cpu_device(cpu::Isa::kScalar, 1)->name(), "cpu (1 thread, scalar)");
 }

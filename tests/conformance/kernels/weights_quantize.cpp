@@ -28,19 +28,35 @@ class WeightsQuantize : public ::testing::TestWithParam<Isa> {
 };
 
 TEST_P(WeightsQuantize, RoundsTiesToEvenAndSums) {
-    // The largest is 127, so d is exactly 1 and the quants are the values rounded.
+    // The largest is 127 and most values are whole, so d = 1 has the least error and the quants are
+    // the values rounded.
     float x[32] = {127, -127, 0.5F, 1.5F, 2.5F, -0.5F, -1.5F, -2.5F, 100.49F, -100.51F};
-    x[16] = 3;
-    x[31] = -126.6F;
+    for (int i = 10; i < 32; ++i)
+        x[i] = static_cast<float>(i % 2 == 0 ? 3 * i : -3 * i);
     const ActivationBlock b = quantize_one(GetParam(), x);
     const std::int8_t wanted[10] = {127, -127, 0, 2, 2, 0, -2, -2, 100, -101};
     EXPECT_EQ(b.d, 1.0F);
     EXPECT_EQ(0, std::memcmp(b.q, wanted, sizeof wanted));
-    EXPECT_EQ(b.q[16], 3);
-    EXPECT_EQ(b.q[31], -127);
-    EXPECT_EQ(b.sum[0], -1);
-    EXPECT_EQ(b.sum[1], 3 - 127);
-    EXPECT_EQ(b.s, -125.0F);
+    EXPECT_EQ(b.q[16], 48);
+    EXPECT_EQ(b.q[31], -93);
+    EXPECT_EQ(b.sum[0], -1 - 3 * 3);  // 30 - 33 + 36 - 39 + 42 - 45 beside the ten
+    EXPECT_EQ(b.sum[1], -3 * 8);
+    EXPECT_EQ(b.s, -34.0F);
+}
+
+TEST_P(WeightsQuantize, TakesTheScaleOfTheLeastError) {
+    for (int k = 0; k < kScaleCandidates; ++k) {
+        // Multiples of 2^-8 up to 127 - k of them: only that scale meets them all.
+        float x[32];
+        for (int i = 0; i < 32; ++i)
+            x[i] = static_cast<float>((i * 37) % (127 - k)) * 0x1.0p-8F;
+        x[5] = -static_cast<float>(127 - k) * 0x1.0p-8F;
+        const ActivationBlock b = quantize_one(GetParam(), x);
+        EXPECT_EQ(b.d, 0x1.0p-8F) << k;
+        EXPECT_EQ(b.q[5], k - 127);
+        for (int i = 0; i < 32; ++i)
+            EXPECT_EQ(static_cast<float>(b.q[i]) * b.d, x[i]);
+    }
 }
 
 TEST_P(WeightsQuantize, ZerosGiveZeros) {
