@@ -39,6 +39,22 @@ struct PerplexityOptions {
 };
 int run_perplexity(const PerplexityOptions& options);
 
+struct BenchOptions {
+    std::string model;
+    std::size_t threads = 0;
+    std::string isa;
+    std::size_t pp = 512;
+    std::size_t tg = 64;
+    std::vector<std::size_t> rows = {1, 8, 16};
+    std::vector<std::size_t> depths;
+    std::size_t runs = 3;
+    std::size_t prefill_chunk = 256;
+    bool no_limits = false;
+    bool json = false;
+    bool csv = false;
+};
+int run_bench(const BenchOptions& options);
+
 int run_tokenize(const std::string& model);
 int run_inspect_command(const std::string& model, bool tensors);
 

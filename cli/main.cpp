@@ -83,6 +83,7 @@ struct Program {
         "OpenAI-compatible address.\n\nStart with:  potluck up --workers 3"};
     RunOptions run;
     PerplexityOptions perplexity;
+    BenchOptions bench;
     ClusterOptions up, coordinator;
     WorkerCommandOptions worker;
     ChatCommandOptions chat, status;
@@ -94,16 +95,19 @@ struct Program {
     Program();
     void add_cluster_commands();
     void add_local_commands();
+    void add_bench();
     void add_client_commands();
 };
 
 Program::Program() {
     app.require_subcommand(1);
     app.set_version_flag("--version", std::string("potluck ") + POTLUCK_VERSION);
-    run.local.model = perplexity.local.model = up.model = coordinator.model = tokenize_model;
+    run.local.model = perplexity.local.model = bench.model = up.model = coordinator.model =
+        tokenize_model;
     add_cluster_commands();
     add_client_commands();
     add_local_commands();
+    add_bench();
 }
 
 void Program::add_cluster_commands() {
@@ -181,6 +185,30 @@ void Program::add_local_commands() {
     i->add_option("file", inspect_model, "GGUF file")->required();
     i->add_flag("--brief", inspect_brief, "without the list of tensors");
     i->callback([this] { exit_code = run_inspect_command(inspect_model, !inspect_brief); });
+}
+
+void Program::add_bench() {
+    auto* b = app.add_subcommand("bench", "Measure how fast a model runs on this machine");
+    add_model(*b, bench.model);
+    b->add_option("--threads,-t", bench.threads, "CPU threads; 0: all cores");
+    b->add_option("--isa", bench.isa, "force an instruction set: scalar, avx2, avx512");
+    b->add_option("--pp", bench.pp, "tokens of a prompt; 0: leave it out")->capture_default_str();
+    b->add_option("--tg", bench.tg, "tokens to make; 0: leave it out")->capture_default_str();
+    b->add_option("--rows", bench.rows, "rows of a step, e.g. 1,8,16")
+        ->delimiter(',')
+        ->capture_default_str();
+    b->add_option("--depth", bench.depths, "tokens before a decode step, e.g. 0,1024,4096")
+        ->delimiter(',');
+    b->add_option("--runs", bench.runs, "medians are of so many")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str();
+    b->add_option("--prefill-chunk", bench.prefill_chunk, "prompt tokens per step")
+        ->check(CLI::Range(1, 4096))
+        ->capture_default_str();
+    b->add_flag("--no-limits", bench.no_limits, "do not measure the machine itself");
+    auto* json = b->add_flag("--json", bench.json, "print one JSON object");
+    b->add_flag("--csv", bench.csv, "print names and values with commas")->excludes(json);
+    b->callback([this] { exit_code = run_bench(bench); });
 }
 
 int run_program(int argc, char** argv) {

@@ -81,6 +81,16 @@ Status LocalRunner::feed_all(std::span<const TokenId> tokens, LogitsObserver obs
     return fed;
 }
 
+Status LocalRunner::truncate(std::uint32_t length) {
+    batch_.operations.clear();
+    batch_.rows.clear();
+    batch_.operations.push_back(
+        {.kind = OperationKind::kTruncate, .seq = SeqId(sequence_), .length = length});
+    POTLUCK_TRY(shard_->run(batch_, {}, {}, result_));
+    length_ = length;
+    return {};
+}
+
 Status LocalRunner::generate(std::span<const TokenId> prompt, std::size_t max_tokens,
                              const std::function<bool(TokenId)>& on_token) {
     if (max_tokens == 0) return {};

@@ -37,11 +37,15 @@ class LocalRunner {
     /// Feeds tokens and shows the logits after each of them.
     Status feed_all(std::span<const TokenId> tokens, LogitsObserver observer);
 
+    /// Takes back what was fed after the first `length` tokens.
+    Status truncate(std::uint32_t length);
+
     /// Feeds the prompt, then samples until `on_token` says no or `max_tokens` came.
     Status generate(std::span<const TokenId> prompt, std::size_t max_tokens,
                     const std::function<bool(TokenId)>& on_token);
 
     std::size_t context() const { return context_; }
+    std::uint32_t length() const { return length_; }  ///< tokens that were fed
     Shard& shard() { return *shard_; }
 
   private:

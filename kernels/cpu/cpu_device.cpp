@@ -177,14 +177,19 @@ Result<Isa> default_isa() {
 
 }  // namespace
 
-Result<std::unique_ptr<Device>> make_cpu_device(const CpuOptions& options) {
+Result<CpuOptions> resolve(const CpuOptions& options) {
     POTLUCK_ASSIGN(const Isa isa, options.isa ? Result<Isa>(*options.isa) : default_isa());
     const auto available = available_isas();
     if (std::find(available.begin(), available.end(), isa) == available.end())
         return error(ErrorCode::kUnsupported, fmt::format("this processor has no {}; it has {}",
                                                           to_string(isa), names(available)));
-    const std::size_t threads = options.threads == 0 ? usable_cores() : options.threads;
-    return std::make_unique<CpuDevice>(threads, isa);
+    return CpuOptions{.threads = options.threads == 0 ? usable_cores() : options.threads,
+                      .isa = isa};
+}
+
+Result<std::unique_ptr<Device>> make_cpu_device(const CpuOptions& options) {
+    POTLUCK_ASSIGN(const CpuOptions resolved, resolve(options));
+    return std::make_unique<CpuDevice>(resolved.threads, *resolved.isa);
 }
 
 }  // namespace potluck::kernels::cpu

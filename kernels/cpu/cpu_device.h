@@ -27,6 +27,9 @@ struct CpuOptions {
     std::optional<Isa> isa;
 };
 
+/// The same options with the threads and the instruction set that a device would take. kUnsupported
+/// as make_cpu_device.
+Result<CpuOptions> resolve(const CpuOptions& options);
 /// kUnsupported if the instruction set asked for is not there, naming those that are.
 Result<std::unique_ptr<Device>> make_cpu_device(const CpuOptions& options);
 

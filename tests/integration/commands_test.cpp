@@ -6,6 +6,8 @@
 #include <fstream>
 #include <string>
 
+#include <boost/json/parse.hpp>
+
 #include "cluster_process.h"
 
 namespace potluck::integration {
@@ -15,7 +17,7 @@ TEST(Commands, HelpNamesEveryCommand) {
     const auto help = run_program({"--help"});
     EXPECT_EQ(help.exit_code, 0);
     for (const char* command : {"up", "coordinator", "worker", "chat", "run", "tokenize",
-                                "perplexity", "inspect", "status"}) {
+                                "perplexity", "inspect", "status", "bench"}) {
         EXPECT_NE(help.out.find(std::string("  ") + command), std::string::npos) << command << "\n"
                                                                                  << help.out;
     }
@@ -57,6 +59,46 @@ TEST(Commands, PerplexityEndsWithItsNumber) {
     EXPECT_GT(value, 1.0);
     EXPECT_LT(value, 20.0);
     std::filesystem::remove(file);
+}
+
+TEST(Commands, BenchPrintsOneObject) {
+    const auto bench =
+        run_program({"bench", "--model", bundled_model(), "--pp", "16", "--tg", "4", "--rows",
+                     "1,2", "--depth", "0,32", "--runs", "1", "--no-limits", "--json"});
+    EXPECT_EQ(bench.exit_code, 0) << bench.err;
+    boost::system::error_code bad;
+    const auto parsed = boost::json::parse(bench.out, bad);
+    ASSERT_FALSE(bad) << bench.out;
+    const auto& object = parsed.as_object();
+    for (const char* key : {"pp16", "tg4", "threads", "file_bytes", "weight_bytes", "load_ms",
+                            "read_per_token_bytes", "peak_rss_bytes", "pp_gops", "tg_gbps"}) {
+        ASSERT_TRUE(object.contains(key)) << key << " in " << bench.out;
+        EXPECT_GT(object.at(key).to_number<double>(), 0) << key;
+    }
+    EXPECT_EQ(object.at("model").as_string(), bundled_model());
+    EXPECT_TRUE(object.at("isa").is_string());
+    EXPECT_TRUE(object.at("limits").is_null());
+    EXPECT_TRUE(object.at("tg_share").is_null());
+    for (const char* rows : {"1", "2"})
+        EXPECT_GT(object.at("rows").at(rows).to_number<double>(), 0);
+    for (const char* depth : {"0", "32"})
+        EXPECT_GT(object.at("attention").at(depth).to_number<double>(), 0);
+}
+
+TEST(Commands, BenchRefusesWhatItCannotMeasure) {
+    for (const auto& wrong : std::vector<std::vector<std::string>>{{"--rows", "300"},
+                                                                   {"--rows", "0"},
+                                                                   {"--runs", "0"},
+                                                                   {"--isa", "sse9"},
+                                                                   {"--depth", "100000000"},
+                                                                   {"--json", "--csv"}}) {
+        std::vector<std::string> arguments = {"bench", "--no-limits"};
+        arguments.insert(arguments.end(), wrong.begin(), wrong.end());
+        const auto bench = run_program(arguments);
+        EXPECT_EQ(bench.exit_code, 2) << wrong[0] << bench.err;
+        EXPECT_EQ(bench.out, "");
+        EXPECT_NE(bench.err, "");
+    }
 }
 
 TEST(Commands, InspectNamesWhatIsThere) {

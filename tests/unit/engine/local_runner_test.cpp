@@ -65,6 +65,17 @@ TEST_F(LocalRunnerTest, StopsAtTheContextAndWhenTold) {
     EXPECT_EQ(n, 2U);
 }
 
+TEST_F(LocalRunnerTest, TakesBackWhatWasFed) {
+    auto runner = load({});
+    must(runner->begin({}));
+    const TokenId next = must(runner->feed(prompt_));
+    must(runner->truncate(20));
+    EXPECT_EQ(runner->length(), 20U);
+    EXPECT_EQ(must(runner->feed(std::span(prompt_).subspan(20))), next);
+    EXPECT_FALSE(runner->truncate(31));
+    EXPECT_EQ(runner->length(), 30U);
+}
+
 TEST_F(LocalRunnerTest, Refuses) {
     const auto too_long =
         LocalRunner::load({model_.file, model_.description}, *device_, {.context = 1025});

@@ -1,0 +1,71 @@
+// `potluck bench`: how fast a model runs here, beside what the machine can do.
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <iostream>
+
+#include "bench/measure.h"
+#include "bench/report.h"
+#include "cli/commands.h"
+#include "engine/open_model.h"
+
+namespace potluck::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+int fail(const Error& e) {
+    std::cerr << "potluck: " << e.message << "\n";
+    return e.code == ErrorCode::kInvalidArgument ? 2 : 1;
+}
+
+/// Lines on stderr: each new thing at once, how far it is at most once a second.
+class ProgressLines {
+  public:
+    void operator()(std::string_view what, std::size_t done, std::size_t total) {
+        const auto now = Clock::now();
+        if (what == last_what_ && now - last_ < std::chrono::seconds(1)) return;
+        std::cerr << fmt::format("{}: {} of {}\n", what, done, total);
+        last_what_ = what;
+        last_ = now;
+    }
+
+  private:
+    std::string last_what_;
+    Clock::time_point last_;
+};
+
+Result<bench::MeasureOptions> measure_options(const BenchOptions& options) {
+    bench::MeasureOptions out{.cpu = {.threads = options.threads},
+                              .pp = options.pp,
+                              .tg = options.tg,
+                              .rows = options.rows,
+                              .depths = options.depths,
+                              .runs = options.runs,
+                              .prefill_chunk = options.prefill_chunk,
+                              .limits = !options.no_limits};
+    if (options.isa.empty()) return out;
+    out.cpu.isa = kernels::cpu::parse_isa(options.isa);
+    if (out.cpu.isa) return out;
+    return error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("instruction set '{}' is not known (scalar, avx2, avx512)", options.isa));
+}
+
+}  // namespace
+
+int run_bench(const BenchOptions& options) {
+    const auto measuring = measure_options(options);
+    if (!measuring) return fail(measuring.error());
+    const auto model = engine::open_model(options.model);
+    if (!model) return fail(model.error());
+    const auto result = bench::measure(*model, *measuring, ProgressLines());
+    if (!result) return fail(result.error());
+    std::cout << (options.json  ? bench::to_json(*result)
+                  : options.csv ? bench::to_csv(*result)
+                                : bench::to_table(*result));
+    return 0;
+}
+
+}  // namespace potluck::cli

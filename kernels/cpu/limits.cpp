@@ -1,0 +1,167 @@
+#include "kernels/cpu/limits.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "kernels/cpu/cpu_memory.h"
+#include "kernels/cpu/limits_kernels.h"
+#include "kernels/cpu/thread_pool.h"
+
+namespace potluck::kernels::cpu {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+/// How long one window of products lasts: far longer than a start of threads, shorter than a time
+/// slice of what else the machine does, so that some window has the cores for itself.
+constexpr double kWindowSeconds = 0.002;
+constexpr std::size_t kWindowsPerPass = 10;
+constexpr std::size_t kFirstRounds = 1000;
+
+/// An anonymous mapping on pages of the size asked for, if the system gives them.
+class Pages {
+  public:
+    Pages() = default;
+    Pages(Pages&& from) noexcept
+        : base_(std::exchange(from.base_, nullptr)),
+          mapped_(from.mapped_),
+          data_(from.data_),
+          size_(from.size_) {}
+    Pages& operator=(Pages&&) = delete;
+    ~Pages() {
+        if (base_ != nullptr) ::munmap(base_, mapped_);
+    }
+
+    static Result<Pages> map(std::size_t size, bool huge) {
+        Pages pages;
+        pages.size_ = size;
+        pages.mapped_ = size + kHugePage;  // so that a boundary of a huge page lies within
+        void* const base = ::mmap(nullptr, pages.mapped_, PROT_READ | PROT_WRITE,
+                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (base == MAP_FAILED)
+            return error(ErrorCode::kResourceExhausted,
+                         fmt::format("not enough memory to measure its speed with {} bytes", size));
+        pages.base_ = base;
+        const std::size_t past = reinterpret_cast<std::uintptr_t>(base) % kHugePage;
+        pages.data_ = static_cast<std::byte*>(base) + (kHugePage - past) % kHugePage;
+        ::madvise(base, pages.mapped_, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+        return pages;
+    }
+
+    std::byte* data() const { return data_; }
+    std::size_t size() const { return size_; }
+
+  private:
+    void* base_ = nullptr;
+    std::size_t mapped_ = 0;
+    std::byte* data_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+/// Runs work(thread) on all threads of a pool, which begin together; the seconds from the first
+/// begin to the last end.
+template <typename Work>
+double timed_together(ThreadPool& pool, Work work) {
+    struct Window {
+        Clock::time_point begin, end;
+    };
+    const std::size_t n = pool.threads();
+    std::vector<Window> windows(n);
+    std::atomic<std::size_t> arrived{0};
+    // No task ends before all have begun, so each thread takes exactly one.
+    auto task = [&](std::size_t thread) {
+        arrived.fetch_add(1, std::memory_order_acq_rel);
+        while (arrived.load(std::memory_order_acquire) < n)
+            std::this_thread::yield();
+        windows[thread].begin = Clock::now();
+        work(thread);
+        windows[thread].end = Clock::now();
+    };
+    pool.run(n, task);
+    Clock::time_point begin = windows[0].begin;
+    Clock::time_point end = windows[0].end;
+    for (const Window& window : windows) {
+        begin = std::min(begin, window.begin);
+        end = std::max(end, window.end);
+    }
+    return std::max(std::chrono::duration<double>(end - begin).count(), 1e-9);
+}
+
+/// What a loop computed goes here, so that the compiler has to let it run.
+void keep(std::uint64_t value) {
+    asm volatile("" : : "r"(value));
+}
+
+/// The best pass over memory in GB/s; 0 if huge pages are asked for and not given.
+Result<double> read_gbps(ThreadPool& pool, const LimitKernels& kernels, std::size_t bytes,
+                         std::size_t passes, bool huge) {
+    const std::size_t n = pool.threads();
+    const std::size_t part = std::max(bytes / n / kHugePage, std::size_t{1}) * kHugePage;
+    POTLUCK_ASSIGN(const Pages pages, Pages::map(part * n, huge));
+    const std::size_t huge_before = huge_page_bytes();
+    // Each thread writes its own part first, so that the pages lie near it.
+    timed_together(pool,
+                   [&](std::size_t thread) { std::memset(pages.data() + thread * part, 1, part); });
+    const std::size_t huge_now = huge_page_bytes();
+    const std::size_t given = huge_now - std::min(huge_now, huge_before);
+    if (huge && given < pages.size() / 10 * 9) return 0.0;
+    double best = 0;
+    for (std::size_t pass = 0; pass < passes; ++pass) {
+        const double seconds = timed_together(pool, [&](std::size_t thread) {
+            keep(kernels.read(pages.data() + thread * part, part));
+        });
+        best = std::max(best, static_cast<double>(pages.size()) / seconds / 1e9);
+    }
+    return best;
+}
+
+/// The best window of products in GOP/s.
+double multiply_gops(ThreadPool& pool, const LimitKernels& kernels, std::size_t passes) {
+    const auto seconds_of = [&](std::size_t rounds) {
+        return timed_together(pool, [&](std::size_t) { keep(kernels.multiply(rounds)); });
+    };
+    std::size_t rounds = kFirstRounds;
+    while (seconds_of(rounds) < kWindowSeconds)
+        rounds *= 2;
+    const double operations =
+        static_cast<double>(rounds * kernels.operations_per_round * pool.threads());
+    double best = 0;
+    for (std::size_t pass = 0; pass < passes * kWindowsPerPass; ++pass)
+        best = std::max(best, operations / seconds_of(rounds) / 1e9);
+    return best;
+}
+
+}  // namespace
+
+std::size_t huge_page_bytes() {
+    std::ifstream file("/proc/self/smaps_rollup");
+    const std::string text(std::istreambuf_iterator<char>(file), {});
+    return parse_field(text, "AnonHugePages") * 1024;
+}
+
+Result<Limits> measure_limits(const LimitsOptions& options) {
+    POTLUCK_ASSIGN(const CpuOptions cpu, resolve(options.cpu));
+    ThreadPool pool(cpu.threads);
+    const LimitKernels& kernels = limit_kernels(*cpu.isa);
+    const std::size_t bytes = std::min(options.bytes, available_memory() / 2);
+    Limits limits{.threads = pool.threads(), .isa = *cpu.isa};
+    POTLUCK_ASSIGN(limits.read_small_gbps, read_gbps(pool, kernels, bytes, options.passes, false));
+    POTLUCK_ASSIGN(limits.read_huge_gbps, read_gbps(pool, kernels, bytes, options.passes, true));
+    limits.int8_gops = multiply_gops(pool, kernels, options.passes);
+    return limits;
+}
+
+}  // namespace potluck::kernels::cpu
