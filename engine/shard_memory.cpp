@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <set>
 
 #include "base/portable_math.h"
@@ -67,27 +68,46 @@ Status check_device(const kernels::Device& device, const model::gguf::Gguf& file
                                                       device.name(), fmt::join(problems, "; ")));
 }
 
+namespace {
+
+Result<Weight> load_weight(kernels::Device& device, const model::gguf::Gguf& file,
+                           const model::WeightSpec& spec) {
+    const auto& tensor = *file.find_tensor(spec.name);
+    file.will_read(tensor);
+    Weight weight;
+    if (spec.use == model::WeightUse::kVector) {
+        POTLUCK_ASSIGN(weight.vector, upload_values(device, read_vector(tensor)));
+    } else {
+        auto packed = device.pack(tensor.data, tensor.type, spec.columns, {0, tensor.rows()});
+        if (!packed)
+            return with_context(std::move(packed.error()), fmt::format("tensor '{}'", spec.name));
+        weight.matrix = std::move(*packed);
+    }
+    file.forget(tensor);
+    return weight;
+}
+
+}  // namespace
+
 Result<std::vector<Weight>> load_weights(kernels::Device& device, const model::gguf::Gguf& file,
                                          const model::Graph& graph, const LoadProgress& progress) {
+    const auto bytes_of = [&](std::size_t i) {
+        return file.find_tensor(graph.weights[i].name)->bytes;
+    };
+    // The largest first: a tensor is there twice while it is packed, and at the end, when memory is
+    // fullest, that should be a small one.
+    std::vector<std::size_t> order(graph.weights.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return bytes_of(a) > bytes_of(b); });
     std::uint64_t total = 0;
-    for (const auto& spec : graph.weights)
-        total += file.find_tensor(spec.name)->bytes;
+    for (const std::size_t i : order)
+        total += bytes_of(i);
     std::uint64_t done = 0;
-    std::vector<Weight> weights;
-    for (const auto& spec : graph.weights) {
-        const auto& tensor = *file.find_tensor(spec.name);
-        Weight weight;
-        if (spec.use == model::WeightUse::kVector) {
-            POTLUCK_ASSIGN(weight.vector, upload_values(device, read_vector(tensor)));
-        } else {
-            auto packed = device.pack(tensor.data, tensor.type, spec.columns, {0, tensor.rows()});
-            if (!packed)
-                return with_context(std::move(packed.error()),
-                                    fmt::format("tensor '{}'", spec.name));
-            weight.matrix = std::move(*packed);
-        }
-        weights.push_back(std::move(weight));
-        done += tensor.bytes;
+    std::vector<Weight> weights(graph.weights.size());
+    for (const std::size_t i : order) {
+        POTLUCK_ASSIGN(weights[i], load_weight(device, file, graph.weights[i]));
+        done += bytes_of(i);
         if (progress) progress(done, total);
     }
     return weights;

@@ -120,11 +120,12 @@ void bench_type(const Options& options, TensorType type) {
     AlignedBuffer activations(kernels.activation_bytes(form, most, options.columns));
     for (const std::size_t threads : options.threads) {
         ThreadPool pool(threads);
+        WeightArena arena;
         std::unique_ptr<PackedWeight> weight;
         const double packing = best_seconds(threads, 0, [&] {
             weight.reset();
-            weight =
-                std::move(*kernels.pack(pool, bytes, type, options.columns, {0, options.rows}));
+            weight = std::move(
+                *kernels.pack(pool, arena, bytes, type, options.columns, {0, options.rows}));
         });
         const auto size = static_cast<double>(weight->bytes());
         fmt::print("{:7} {:6} {}T  pack {:5.2f} GB/s", to_string(type), to_string(options.isa),

@@ -30,6 +30,7 @@ struct Core {
     Isa isa;
     const FloatKernels& floats;
     const WeightKernels& weights;
+    WeightArena arena;
 };
 
 /// Work is done by the call that enqueues it, so errors come back from there at once.
@@ -121,7 +122,7 @@ class CpuDevice final : public Device {
 
     Result<std::unique_ptr<PackedWeight>> pack(std::span<const std::byte> bytes, TensorType type,
                                                std::size_t columns, RowRange range) override {
-        return core_.weights.pack(core_.pool, bytes, type, columns, range);
+        return core_.weights.pack(core_.pool, core_.arena, bytes, type, columns, range);
     }
     std::size_t packed_bytes(TensorType type, std::size_t columns,
                              std::size_t rows) const override {

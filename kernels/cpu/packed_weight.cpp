@@ -1,19 +1,12 @@
 #include "kernels/cpu/packed_weight.h"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
-
-#include <algorithm>
-#include <limits>
 
 #include "base/check.h"
 #include "kernels/cpu/tile_kernels.h"
 
 namespace potluck::kernels::cpu {
 namespace {
-
-constexpr std::size_t kAlignment = 64;
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 /// Bounds that no tensor reaches and that keep every product of sizes far below 2^64.
 constexpr std::size_t kMaxColumns = std::size_t{1} << 31;
@@ -31,22 +24,6 @@ std::string supported_types() {
 }
 
 }  // namespace
-
-Result<PackedMemory> PackedMemory::allocate(std::size_t bytes) {
-    const std::size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
-    if (bytes > std::numeric_limits<std::size_t>::max() - alignment)
-        return error(ErrorCode::kResourceExhausted, fmt::format("{} bytes for a weight", bytes));
-    const std::size_t reserved = round_up(std::max<std::size_t>(bytes, 1), alignment);
-    PackedMemory memory;
-    memory.data_.reset(static_cast<std::byte*>(std::aligned_alloc(alignment, reserved)));
-    memory.size_ = bytes;
-    if (memory.data_ == nullptr)
-        return error(ErrorCode::kResourceExhausted,
-                     fmt::format("not enough memory for {} bytes of packed weights", bytes));
-    // Advice only: without huge pages everything works, a little slower.
-    if (alignment == kHugePage) madvise(memory.data_.get(), reserved, MADV_HUGEPAGE);
-    return memory;
-}
 
 const CpuWeight& cpu_weight(const PackedWeight* weight) {
     const auto* mine = dynamic_cast<const CpuWeight*>(weight);

@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <span>
@@ -13,24 +12,9 @@
 
 #include "base/result.h"
 #include "kernels/api/device.h"
+#include "kernels/cpu/weight_arena.h"
 
 namespace potluck::kernels::cpu {
-
-/// 64-byte aligned, on huge pages where the system has them, not zeroed: whoever fills it first
-/// decides which thread touches it.
-class PackedMemory {
-  public:
-    static Result<PackedMemory> allocate(std::size_t bytes);
-    std::byte* data() const { return data_.get(); }
-    std::size_t size() const { return size_; }
-
-  private:
-    struct Free {
-        void operator()(std::byte* p) const { std::free(p); }
-    };
-    std::unique_ptr<std::byte, Free> data_;
-    std::size_t size_ = 0;
-};
 
 enum class WeightLayout : std::uint8_t {
     kBlocks,     ///< the GGUF bytes of the rows, for the scalar reference

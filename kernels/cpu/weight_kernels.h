@@ -16,13 +16,14 @@
 #include "kernels/api/ops.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/thread_pool.h"
+#include "kernels/cpu/weight_arena.h"
 
 namespace potluck::kernels::cpu {
 
 /// All functions are synchronous, allocate nothing (except pack) and split their work over the
 /// pool.
 struct WeightKernels {
-    Result<std::unique_ptr<PackedWeight>> (*pack)(ThreadPool& pool,
+    Result<std::unique_ptr<PackedWeight>> (*pack)(ThreadPool& pool, WeightArena& arena,
                                                   std::span<const std::byte> bytes, TensorType type,
                                                   std::size_t columns, RowRange range) = nullptr;
     std::size_t (*packed_bytes)(TensorType type, std::size_t columns, std::size_t rows) = nullptr;

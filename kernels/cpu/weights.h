@@ -11,10 +11,11 @@
 #include "kernels/api/ops.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/cpu/tile_kernels.h"
+#include "kernels/cpu/weight_arena.h"
 
 namespace potluck::kernels::cpu {
 
-Result<std::unique_ptr<PackedWeight>> pack_scalar(ThreadPool& pool,
+Result<std::unique_ptr<PackedWeight>> pack_scalar(ThreadPool& pool, WeightArena& arena,
                                                   std::span<const std::byte> bytes, TensorType type,
                                                   std::size_t columns, RowRange range);
 std::size_t packed_bytes_scalar(TensorType type, std::size_t columns, std::size_t rows);
@@ -22,7 +23,7 @@ void matmul_scalar(ThreadPool& pool, const MatmulArgs& args);
 void quantize_scalar(const float* x, std::size_t blocks, std::size_t begin, std::size_t end,
                      ActivationBlock* out);
 
-Result<std::unique_ptr<PackedWeight>> pack_vector(ThreadPool& pool,
+Result<std::unique_ptr<PackedWeight>> pack_vector(ThreadPool& pool, WeightArena& arena,
                                                   std::span<const std::byte> bytes, TensorType type,
                                                   std::size_t columns, RowRange range);
 std::size_t packed_bytes_vector(TensorType type, std::size_t columns, std::size_t rows);

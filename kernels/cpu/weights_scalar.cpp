@@ -150,13 +150,13 @@ void matmul_scalar(ThreadPool& pool, const MatmulArgs& args) {
     pool.run(weight.rows(), task);
 }
 
-Result<std::unique_ptr<PackedWeight>> pack_scalar(ThreadPool& pool,
+Result<std::unique_ptr<PackedWeight>> pack_scalar(ThreadPool& pool, WeightArena& arena,
                                                   std::span<const std::byte> bytes, TensorType type,
                                                   std::size_t columns, RowRange range) {
     POTLUCK_TRY(check_pack(bytes, type, columns, range));
     const std::size_t rows = range.end - range.begin;
     const std::size_t row = row_bytes(type, columns);
-    POTLUCK_ASSIGN(PackedMemory memory, PackedMemory::allocate(rows * row));
+    POTLUCK_ASSIGN(PackedMemory memory, arena.allocate(rows * row));
     const std::byte* source = bytes.data() + range.begin * row;
     auto copy = [&](std::size_t r) { std::memcpy(memory.data() + r * row, source + r * row, row); };
     pool.run(rows, copy);

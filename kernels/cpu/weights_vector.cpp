@@ -148,15 +148,14 @@ std::size_t packed_bytes_vector(TensorType type, std::size_t columns, std::size_
     return TileLayout(type, columns, rows).total;
 }
 
-Result<std::unique_ptr<PackedWeight>> pack_vector(ThreadPool& pool,
+Result<std::unique_ptr<PackedWeight>> pack_vector(ThreadPool& pool, WeightArena& arena,
                                                   std::span<const std::byte> bytes, TensorType type,
                                                   std::size_t columns, RowRange range) {
     POTLUCK_TRY(check_pack(bytes, type, columns, range));
     const std::size_t rows = range.end - range.begin;
     const std::size_t row = row_bytes(type, columns);
     const std::byte* source = bytes.data() + range.begin * row;
-    POTLUCK_ASSIGN(PackedMemory memory,
-                   PackedMemory::allocate(packed_bytes_vector(type, columns, rows)));
+    POTLUCK_ASSIGN(PackedMemory memory, arena.allocate(packed_bytes_vector(type, columns, rows)));
     if (is_float(type)) {
         const std::size_t stride = float_row_stride(type, columns);
         auto work = [&](std::size_t begin, std::size_t end, std::size_t, std::size_t) {

@@ -203,6 +203,14 @@ Result<std::shared_ptr<const Gguf>> Gguf::parse(std::span<const std::byte> bytes
 Gguf::Gguf(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Gguf::~Gguf() = default;
 
+void Gguf::will_read(const TensorInfo& tensor) const {
+    if (!impl_->files.empty()) MappedFile::will_read(tensor.data);
+}
+
+void Gguf::forget(const TensorInfo& tensor) const {
+    if (!impl_->files.empty()) MappedFile::forget(tensor.data);
+}
+
 std::uint32_t Gguf::version() const {
     return impl_->version;
 }

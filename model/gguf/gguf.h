@@ -101,6 +101,11 @@ class Gguf {
     const KeyValue* find(std::string_view key) const;
     const TensorInfo* find_tensor(std::string_view name) const;
 
+    /// Advice about tensors of this file's tensors(): that one is about to be read whole, and that
+    /// it will not be read again for a while, so that it need not count as this process's memory.
+    void will_read(const TensorInfo& tensor) const;
+    void forget(const TensorInfo& tensor) const;
+
     // Typed getters: kNotFound if the key is absent, kCorrupt if it holds another type or range.
     Result<std::string_view> get_string(std::string_view key) const;
     Result<std::uint64_t> get_uint(std::string_view key) const;  ///< any integer type, >= 0

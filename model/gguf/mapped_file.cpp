@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <system_error>
 
 namespace potluck::model::gguf {
@@ -17,6 +18,18 @@ tl::unexpected<Error> system_error(const std::filesystem::path& path, const char
     return error(absent ? ErrorCode::kNotFound : ErrorCode::kInvalidArgument,
                  fmt::format("{}: cannot {}: {}", path.string(), doing,
                              std::generic_category().message(code)));
+}
+
+constexpr std::uintptr_t kPage = 4096;
+
+/// The pages that hold `part`, or those that hold nothing else.
+void advise(std::span<const std::byte> part, bool whole_pages, int advice) {
+    const auto address = reinterpret_cast<std::uintptr_t>(part.data());
+    const std::uintptr_t inner = whole_pages ? kPage - 1 : 0;
+    const std::uintptr_t begin = (address + inner) / kPage * kPage;
+    const std::uintptr_t end = (address + part.size() + kPage - 1 - inner) / kPage * kPage;
+    // Only advice: what the system does not know changes nothing.
+    if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, advice);
 }
 
 /// The descriptor is needed only until the file is mapped.
@@ -43,6 +56,14 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
     void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.value, 0);
     if (address == MAP_FAILED) return system_error(path, "map", errno);
     return MappedFile(std::span(static_cast<const std::byte*>(address), size));
+}
+
+void MappedFile::will_read(std::span<const std::byte> part) {
+    advise(part, false, MADV_POPULATE_READ);
+}
+
+void MappedFile::forget(std::span<const std::byte> part) {
+    advise(part, true, MADV_DONTNEED);
 }
 
 MappedFile::~MappedFile() {

@@ -25,6 +25,11 @@ class MappedFile {
 
     std::span<const std::byte> bytes() const { return bytes_; }
 
+    /// Advice for `part`, a span within bytes(): map its pages at once, reading them if need be,
+    /// rather than one fault at a time; and let go of them (the system's cache keeps them).
+    static void will_read(std::span<const std::byte> part);
+    static void forget(std::span<const std::byte> part);
+
   private:
     explicit MappedFile(std::span<const std::byte> bytes) : bytes_(bytes) {}
     std::span<const std::byte> bytes_;

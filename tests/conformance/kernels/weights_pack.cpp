@@ -101,10 +101,11 @@ TEST_P(WeightsPack, RefusesWhatDoesNotFit) {
     const auto [isa, type] = GetParam();
     const WeightKernels& kernels = weight_kernels(isa);
     ThreadPool pool(1);
+    WeightArena arena;
     const std::vector<std::byte> bytes(4 * row_bytes(type, 256));
     const auto refused = [&](std::span<const std::byte> b, std::size_t columns, RowRange range,
                              std::string_view says) {
-        const auto result = kernels.pack(pool, b, type, columns, range);
+        const auto result = kernels.pack(pool, arena, b, type, columns, range);
         ASSERT_FALSE(result) << says;
         EXPECT_EQ(result.error().code, ErrorCode::kInvalidArgument);
         EXPECT_NE(result.error().message.find(says), std::string::npos) << result.error().message;
@@ -137,8 +138,9 @@ TEST(WeightsUnsupported, NamesTheTypeAndThoseThatWork) {
         EXPECT_FALSE(kernels.unsupported(TensorType::kQ4_K, 512));
         EXPECT_FALSE(kernels.unsupported(TensorType::kF16, 1));
         ThreadPool pool(1);
+        WeightArena arena;
         const std::vector<std::byte> bytes(66);
-        const auto result = kernels.pack(pool, bytes, TensorType::kIQ2_XXS, 256, {0, 1});
+        const auto result = kernels.pack(pool, arena, bytes, TensorType::kIQ2_XXS, 256, {0, 1});
         ASSERT_FALSE(result);
         EXPECT_EQ(result.error().code, ErrorCode::kUnsupported);
     }

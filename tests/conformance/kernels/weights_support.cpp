@@ -116,7 +116,8 @@ std::vector<float> random_activations(std::size_t columns, std::size_t rows,
 
 std::unique_ptr<PackedWeight> pack(Isa isa, ThreadPool& pool, std::span<const std::byte> bytes,
                                    TensorType type, std::size_t columns, RowRange range) {
-    auto packed = weight_kernels(isa).pack(pool, bytes, type, columns, range);
+    WeightArena arena;
+    auto packed = weight_kernels(isa).pack(pool, arena, bytes, type, columns, range);
     if (!packed) {
         ADD_FAILURE() << packed.error().message;
         return nullptr;
