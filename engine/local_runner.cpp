@@ -25,7 +25,7 @@ Result<std::unique_ptr<LocalRunner>> LocalRunner::load(const OpenModel& model,
     shard.max_length = context;
     shard.kv_pages = (context + kernels::kPageTokens - 1) / kernels::kPageTokens;
     POTLUCK_ASSIGN(auto loaded,
-                   Shard::load(*model.file, model.description, device, shard, progress));
+                   Shard::load(model.file, model.description, device, shard, progress));
     return std::unique_ptr<LocalRunner>(
         new LocalRunner(std::move(loaded), context, shard.max_rows));
 }

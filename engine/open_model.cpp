@@ -22,7 +22,7 @@ Result<std::unique_ptr<StageModel>> load_stage(const std::filesystem::path& path
                                  model.file->file_bytes(), expected_bytes));
     }
     POTLUCK_ASSIGN(auto shard,
-                   Shard::load(*model.file, model.description, device, options, progress));
+                   Shard::load(model.file, model.description, device, options, progress));
     return std::unique_ptr<StageModel>(std::move(shard));
 }
 

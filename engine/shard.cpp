@@ -52,6 +52,7 @@ struct Shard::Impl {
     }
     float* at(model::ValueId v) const { return slots[plan.slot_of[v.index]]->as<float>(); }
 
+    std::shared_ptr<const model::gguf::Gguf> file;  ///< if weights refer to it
     kernels::Device& device;
     model::Graph graph;
     model::ModelConfig config;
@@ -282,16 +283,17 @@ void Shard::Impl::sample(const Row& row, std::span<float> values, StepResult& re
 Shard::Shard(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Shard::~Shard() = default;
 
-Result<std::unique_ptr<Shard>> Shard::load(const model::gguf::Gguf& file,
+Result<std::unique_ptr<Shard>> Shard::load(std::shared_ptr<const model::gguf::Gguf> file,
                                            const model::ModelDescription& model,
                                            kernels::Device& device, const ShardOptions& options,
                                            const LoadProgress& progress) {
     if (options.max_rows == 0 || options.max_length == 0) {
         return error(ErrorCode::kInvalidArgument, "a shard needs room for at least one row");
     }
-    POTLUCK_ASSIGN(model::Graph graph, model::build_shard(file, model, options.part));
+    POTLUCK_ASSIGN(model::Graph graph, model::build_shard(*file, model, options.part));
     auto impl = std::make_unique<Impl>(device, std::move(graph), model.config, options);
-    POTLUCK_TRY(impl->load(file, progress));
+    POTLUCK_TRY(impl->load(*file, progress));
+    if (device.keeps_bytes()) impl->file = std::move(file);
     return std::unique_ptr<Shard>(new Shard(std::move(impl)));
 }
 

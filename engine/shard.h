@@ -40,8 +40,8 @@ std::size_t kv_page_bytes(const model::ModelConfig& config, const model::ShardSp
 class Shard final : public StageModel {
   public:
     /// Checks all tensors and the device's abilities (every problem is listed at once), then packs.
-    /// `file` is needed only during the call.
-    static Result<std::unique_ptr<Shard>> load(const model::gguf::Gguf& file,
+    /// Keeps `file` if the device's weights refer to it.
+    static Result<std::unique_ptr<Shard>> load(std::shared_ptr<const model::gguf::Gguf> file,
                                                const model::ModelDescription& model,
                                                kernels::Device& device, const ShardOptions& options,
                                                const LoadProgress& progress = {});

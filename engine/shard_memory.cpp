@@ -73,7 +73,8 @@ namespace {
 Result<Weight> load_weight(kernels::Device& device, const model::gguf::Gguf& file,
                            const model::WeightSpec& spec) {
     const auto& tensor = *file.find_tensor(spec.name);
-    file.will_read(tensor);
+    const bool kept = device.keeps_bytes();
+    if (!kept) file.will_read(tensor);
     Weight weight;
     if (spec.use == model::WeightUse::kVector) {
         POTLUCK_ASSIGN(weight.vector, upload_values(device, read_vector(tensor)));
@@ -83,7 +84,7 @@ Result<Weight> load_weight(kernels::Device& device, const model::gguf::Gguf& fil
             return with_context(std::move(packed.error()), fmt::format("tensor '{}'", spec.name));
         weight.matrix = std::move(*packed);
     }
-    file.forget(tensor);
+    if (!kept) file.forget(tensor);
     return weight;
 }
 

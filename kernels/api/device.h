@@ -113,11 +113,13 @@ class Device {
     virtual std::size_t free_bytes() const = 0;
 
     /// Packs rows [range.begin, range.end) of a GGUF matrix of `columns` inputs. `bytes` are the
-    /// whole tensor's GGUF bytes, needed only during the call. Errors: kUnsupported,
-    /// kInvalidArgument for sizes that do not fit, kResourceExhausted.
+    /// whole tensor's GGUF bytes, needed only during the call unless keeps_bytes(). Errors:
+    /// kUnsupported, kInvalidArgument for sizes that do not fit, kResourceExhausted.
     virtual Result<std::unique_ptr<PackedWeight>> pack(std::span<const std::byte> bytes,
                                                        TensorType type, std::size_t columns,
                                                        RowRange range) = 0;
+    /// Packed weights refer to the bytes given to pack(), which must outlive them.
+    virtual bool keeps_bytes() const { return false; }
     /// Memory that pack() will take, for planning before loading.
     virtual std::size_t packed_bytes(TensorType type, std::size_t columns,
                                      std::size_t rows) const = 0;

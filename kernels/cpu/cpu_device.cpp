@@ -21,16 +21,19 @@ namespace {
 
 /// What ops work with; owned by the device, which outlives its streams.
 struct Core {
-    Core(std::size_t threads, Isa isa_to_use)
-        : pool(threads),
-          isa(isa_to_use),
-          floats(float_kernels(isa_to_use)),
-          weights(weight_kernels(isa_to_use)) {}
+    /// With a number of threads and an instruction set.
+    explicit Core(const CpuOptions& options)
+        : pool(options.threads, options.first_core),
+          isa(*options.isa),
+          floats(float_kernels(isa)),
+          weights(weight_kernels(isa)),
+          scratch(std::make_shared<TileScratch>(pool.threads())) {}
     ThreadPool pool;
     Isa isa;
     const FloatKernels& floats;
     const WeightKernels& weights;
     WeightArena arena;
+    std::shared_ptr<TileScratch> scratch;  ///< of weights that are not packed
 };
 
 /// Work is done by the call that enqueues it, so errors come back from there at once.
@@ -106,7 +109,7 @@ constexpr OpTable kOps = {
 
 class CpuDevice final : public Device {
   public:
-    CpuDevice(std::size_t threads, Isa isa) : core_(threads, isa) {}
+    explicit CpuDevice(const CpuOptions& options) : core_(options), repack_(options.repack) {}
 
     std::string name() const override {
         const std::size_t threads = core_.pool.threads();
@@ -122,11 +125,15 @@ class CpuDevice final : public Device {
 
     Result<std::unique_ptr<PackedWeight>> pack(std::span<const std::byte> bytes, TensorType type,
                                                std::size_t columns, RowRange range) override {
+        if (!repack_)
+            return core_.weights.keep(core_.pool, core_.arena, core_.scratch, bytes, type, columns,
+                                      range);
         return core_.weights.pack(core_.pool, core_.arena, bytes, type, columns, range);
     }
+    bool keeps_bytes() const override { return !repack_; }
     std::size_t packed_bytes(TensorType type, std::size_t columns,
                              std::size_t rows) const override {
-        return core_.weights.packed_bytes(type, columns, rows);
+        return repack_ ? core_.weights.packed_bytes(type, columns, rows) : 0;
     }
 
     std::unique_ptr<Stream> create_stream() override { return std::make_unique<CpuStream>(core_); }
@@ -148,6 +155,7 @@ class CpuDevice final : public Device {
 
   private:
     Core core_;
+    bool repack_;
 };
 
 /// Cores that this process may run on.
@@ -184,13 +192,15 @@ Result<CpuOptions> resolve(const CpuOptions& options) {
     if (std::find(available.begin(), available.end(), isa) == available.end())
         return error(ErrorCode::kUnsupported, fmt::format("this processor has no {}; it has {}",
                                                           to_string(isa), names(available)));
-    return CpuOptions{.threads = options.threads == 0 ? usable_cores() : options.threads,
-                      .isa = isa};
+    CpuOptions resolved = options;
+    resolved.isa = isa;
+    if (resolved.threads == 0) resolved.threads = usable_cores();
+    return resolved;
 }
 
 Result<std::unique_ptr<Device>> make_cpu_device(const CpuOptions& options) {
     POTLUCK_ASSIGN(const CpuOptions resolved, resolve(options));
-    return std::make_unique<CpuDevice>(resolved.threads, *resolved.isa);
+    return std::make_unique<CpuDevice>(resolved);
 }
 
 }  // namespace potluck::kernels::cpu

@@ -25,6 +25,11 @@ struct CpuOptions {
     /// Empty: the environment variable POTLUCK_CPU_ISA (scalar, avx2, avx512), else the best there
     /// is.
     std::optional<Isa> isa;
+    /// Weights are packed for speed. If not, they stay in the bytes given to pack(), which must
+    /// then outlive them: nothing is copied, products are several times slower.
+    bool repack = true;
+    /// Bind thread i to the (first_core + i)th core that this process may use; empty: not bound.
+    std::optional<std::size_t> first_core;
 };
 
 /// The same options with the threads and the instruction set that a device would take. kUnsupported

@@ -1,6 +1,7 @@
 #include "kernels/cpu/thread_pool.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <atomic>
 #include <chrono>
@@ -41,6 +42,22 @@ bool spin_until(Ready ready) {
     return false;
 }
 
+/// Binds the calling thread to the nth core, round and round, of those the process began with.
+/// Best effort: a thread that cannot be bound works anyway.
+void bind_to_core(const cpu_set_t& allowed, std::size_t n) {
+    const int count = CPU_COUNT(&allowed);
+    if (count == 0) return;
+    auto left = static_cast<int>(n % static_cast<std::size_t>(count));
+    for (int core = 0; core < CPU_SETSIZE; ++core) {
+        if (!CPU_ISSET(core, &allowed) || left-- > 0) continue;
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(core, &one);
+        ::pthread_setaffinity_np(::pthread_self(), sizeof one, &one);
+        return;
+    }
+}
+
 constexpr std::uint64_t kRemaining = std::numeric_limits<std::uint32_t>::max();
 
 }  // namespace
@@ -58,6 +75,9 @@ struct ThreadPool::Impl {
     alignas(64) std::atomic<std::uint32_t> wake{0};     ///< what workers sleep on: changes per run
     std::atomic<bool> stop{false};
     std::atomic<bool> running{false};
+    std::optional<std::size_t> first_core;
+    cpu_set_t allowed{};  ///< cores, if threads are bound to them
+    bool caller_bound = false;
     std::vector<std::thread> workers;
 
     /// Takes and runs one task; false if there is none.
@@ -81,8 +101,9 @@ struct ThreadPool::Impl {
                stop.load(std::memory_order_relaxed);
     }
 
-    void worker() {
+    void worker(std::size_t index) {
         pthread_setname_np(pthread_self(), "potluck-cpu");
+        if (first_core) bind_to_core(allowed, *first_core + index);
         while (!stop.load(std::memory_order_acquire)) {
             // Read before looking for work: a run that begins after the look changes it.
             const std::uint32_t seen = wake.load(std::memory_order_acquire);
@@ -101,12 +122,15 @@ struct ThreadPool::Impl {
     }
 };
 
-ThreadPool::ThreadPool(std::size_t threads) : impl_(std::make_unique<Impl>()) {
+ThreadPool::ThreadPool(std::size_t threads, std::optional<std::size_t> first_core)
+    : impl_(std::make_unique<Impl>()) {
     POTLUCK_CHECK(threads >= 1);
+    impl_->first_core = first_core;
+    if (first_core) ::sched_getaffinity(0, sizeof impl_->allowed, &impl_->allowed);
     impl_->workers.reserve(threads - 1);
     try {
         for (std::size_t i = 1; i < threads; ++i)
-            impl_->workers.emplace_back([impl = impl_.get()] { impl->worker(); });
+            impl_->workers.emplace_back([impl = impl_.get(), i] { impl->worker(i); });
     } catch (const std::system_error&) {
         // The system gives no more threads: the pool works with those it has; threads() tells.
     }
@@ -127,6 +151,10 @@ void ThreadPool::run(std::size_t n_tasks, TaskRef task) {
     Impl& s = *impl_;
     POTLUCK_CHECK(n_tasks < kRemaining);
     POTLUCK_CHECK(!s.running.exchange(true, std::memory_order_acquire));  // nested or shared use
+    if (s.first_core && !s.caller_bound) {
+        bind_to_core(s.allowed, *s.first_core);
+        s.caller_bound = true;
+    }
     if (n_tasks <= 1 || s.workers.empty()) {
         for (std::size_t i = 0; i < n_tasks; ++i)
             task(i);

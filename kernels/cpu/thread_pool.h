@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <type_traits>
 
 namespace potluck::kernels::cpu {
@@ -25,8 +26,10 @@ class TaskRef {
 
 class ThreadPool {
   public:
-    /// `threads` including the caller's; at least 1.
-    explicit ThreadPool(std::size_t threads);
+    /// `threads` including the caller's; at least 1. With `first_core`, thread i keeps to the core
+    /// that is (first_core + i)th of those that the process may use, and the caller to the first
+    /// from its first run on.
+    explicit ThreadPool(std::size_t threads, std::optional<std::size_t> first_core = {});
     ~ThreadPool();
     ThreadPool(const ThreadPool&) = delete;
     ThreadPool& operator=(const ThreadPool&) = delete;

@@ -28,6 +28,7 @@ void matmul(ThreadPool& pool, const MatmulArgs& args) {
 }
 
 constexpr WeightKernels kScalar = {.pack = pack_scalar,
+                                   .keep = keep_scalar,
                                    .packed_bytes = packed_bytes_scalar,
                                    .activation_bytes = activation_bytes,
                                    .quantize = quantize<quantize_scalar>,
@@ -38,6 +39,7 @@ constexpr WeightKernels kScalar = {.pack = pack_scalar,
 template <const VectorKernels& kKernels, QuantizeKernel kQuantize>
 constexpr WeightKernels vector_table() {
     return {.pack = pack_vector,
+            .keep = keep_vector,
             .packed_bytes = packed_bytes_vector,
             .activation_bytes = activation_bytes,
             .quantize = quantize<kQuantize>,

@@ -16,6 +16,7 @@
 #include "kernels/api/ops.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/thread_pool.h"
+#include "kernels/cpu/tile_scratch.h"
 #include "kernels/cpu/weight_arena.h"
 
 namespace potluck::kernels::cpu {
@@ -24,6 +25,12 @@ namespace potluck::kernels::cpu {
 /// pool.
 struct WeightKernels {
     Result<std::unique_ptr<PackedWeight>> (*pack)(ThreadPool& pool, WeightArena& arena,
+                                                  std::span<const std::byte> bytes, TensorType type,
+                                                  std::size_t columns, RowRange range) = nullptr;
+    /// The same without packing: `bytes` must outlive the weight. Products pack each tile when they
+    /// come to it, in `scratch`, which has a slot for each of the pool's threads.
+    Result<std::unique_ptr<PackedWeight>> (*keep)(ThreadPool& pool, WeightArena& arena,
+                                                  const std::shared_ptr<TileScratch>& scratch,
                                                   std::span<const std::byte> bytes, TensorType type,
                                                   std::size_t columns, RowRange range) = nullptr;
     std::size_t (*packed_bytes)(TensorType type, std::size_t columns, std::size_t rows) = nullptr;

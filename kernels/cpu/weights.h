@@ -11,11 +11,16 @@
 #include "kernels/api/ops.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/cpu/tile_kernels.h"
+#include "kernels/cpu/tile_scratch.h"
 #include "kernels/cpu/weight_arena.h"
 
 namespace potluck::kernels::cpu {
 
 Result<std::unique_ptr<PackedWeight>> pack_scalar(ThreadPool& pool, WeightArena& arena,
+                                                  std::span<const std::byte> bytes, TensorType type,
+                                                  std::size_t columns, RowRange range);
+Result<std::unique_ptr<PackedWeight>> keep_scalar(ThreadPool& pool, WeightArena& arena,
+                                                  const std::shared_ptr<TileScratch>& scratch,
                                                   std::span<const std::byte> bytes, TensorType type,
                                                   std::size_t columns, RowRange range);
 std::size_t packed_bytes_scalar(TensorType type, std::size_t columns, std::size_t rows);
@@ -24,6 +29,10 @@ void quantize_scalar(const float* x, std::size_t blocks, std::size_t begin, std:
                      ActivationBlock* out);
 
 Result<std::unique_ptr<PackedWeight>> pack_vector(ThreadPool& pool, WeightArena& arena,
+                                                  std::span<const std::byte> bytes, TensorType type,
+                                                  std::size_t columns, RowRange range);
+Result<std::unique_ptr<PackedWeight>> keep_vector(ThreadPool& pool, WeightArena& arena,
+                                                  const std::shared_ptr<TileScratch>& scratch,
                                                   std::span<const std::byte> bytes, TensorType type,
                                                   std::size_t columns, RowRange range);
 std::size_t packed_bytes_vector(TensorType type, std::size_t columns, std::size_t rows);

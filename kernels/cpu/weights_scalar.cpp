@@ -157,11 +157,23 @@ Result<std::unique_ptr<PackedWeight>> pack_scalar(ThreadPool& pool, WeightArena&
     const std::size_t rows = range.end - range.begin;
     const std::size_t row = row_bytes(type, columns);
     POTLUCK_ASSIGN(PackedMemory memory, arena.allocate(rows * row));
+    std::byte* const out = memory.data();
     const std::byte* source = bytes.data() + range.begin * row;
-    auto copy = [&](std::size_t r) { std::memcpy(memory.data() + r * row, source + r * row, row); };
+    auto copy = [&](std::size_t r) { std::memcpy(out + r * row, source + r * row, row); };
     pool.run(rows, copy);
     return std::make_unique<CpuWeight>(type, rows, columns, WeightLayout::kBlocks,
                                        std::move(memory));
+}
+
+Result<std::unique_ptr<PackedWeight>> keep_scalar(ThreadPool&, WeightArena&,
+                                                  const std::shared_ptr<TileScratch>&,
+                                                  std::span<const std::byte> bytes, TensorType type,
+                                                  std::size_t columns, RowRange range) {
+    POTLUCK_TRY(check_pack(bytes, type, columns, range));
+    const std::size_t rows = range.end - range.begin;
+    const std::size_t row = row_bytes(type, columns);
+    return std::make_unique<CpuWeight>(type, rows, columns, WeightLayout::kBlocks,
+                                       bytes.subspan(range.begin * row, rows * row), nullptr);
 }
 
 std::size_t packed_bytes_scalar(TensorType type, std::size_t columns, std::size_t rows) {

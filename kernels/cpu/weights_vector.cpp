@@ -107,6 +107,40 @@ void matmul_tiles(ThreadPool& pool, const CpuWeight& weight, const MatmulArgs& a
     run_split(pool, layout.tiles, layout.tile_quants + layout.tile_scales, args.n_rows, work);
 }
 
+/// The same for weights as the file has them: each tile is packed when its turn comes and used for
+/// all batch rows of the task. The bits are those of packed weights; the packing bounds the speed.
+void matmul_kept(ThreadPool& pool, const CpuWeight& weight, const MatmulArgs& args,
+                 const TileKernels& kernels) {
+    const TileLayout layout(weight.type(), weight.columns(), kTileRows);
+    const std::size_t stride = weight.row_stride();
+    const auto* x = reinterpret_cast<const ActivationBlock*>(args.activations);
+    const auto one_tile = [&](std::byte* packed, std::size_t tile, std::size_t row,
+                              std::size_t end_row) {
+        const std::size_t output = tile * kTileRows;
+        const std::size_t rows = std::min(kTileRows, weight.rows() - output);
+        pack_tile(weight.type(), layout, weight.data() + output * stride, stride, rows, 0, packed);
+        while (row < end_row) {
+            const std::size_t width = widest(kernels.by_columns, end_row - row);
+            const TileCall call = {.quants = packed,
+                                   .scales = packed + layout.scales_at,
+                                   .x = x + activation_index(row, layout.blocks),
+                                   .blocks = layout.blocks,
+                                   .out = args.out + row * weight.rows() + output,
+                                   .out_stride = weight.rows(),
+                                   .bias = args.bias == nullptr ? nullptr : args.bias + output,
+                                   .rows = static_cast<unsigned>(rows)};
+            kernels.by_columns[width](call);
+            row += width;
+        }
+    };
+    auto work = [&](std::size_t tile, std::size_t end_tile, std::size_t row, std::size_t end_row) {
+        const TileScratch::Lease scratch(*weight.scratch());
+        for (; tile < end_tile; ++tile)
+            one_tile(scratch.data(), tile, row, end_row);
+    };
+    run_split(pool, divide_up(weight.rows(), kTileRows), layout.total, args.n_rows, work);
+}
+
 void matmul_floats(ThreadPool& pool, const CpuWeight& weight, const MatmulArgs& args,
                    const FloatKernels& kernels) {
     const auto* x = reinterpret_cast<const float*>(args.activations);
@@ -179,13 +213,33 @@ Result<std::unique_ptr<PackedWeight>> pack_vector(ThreadPool& pool, WeightArena&
                                        std::move(memory));
 }
 
+Result<std::unique_ptr<PackedWeight>> keep_vector(ThreadPool& pool, WeightArena& arena,
+                                                  const std::shared_ptr<TileScratch>& scratch,
+                                                  std::span<const std::byte> bytes, TensorType type,
+                                                  std::size_t columns, RowRange range) {
+    POTLUCK_TRY(check_pack(bytes, type, columns, range));
+    // Float rows are read as they are, but for the zeros that an odd width needs behind it.
+    if (is_float(type) && columns % kFloatPadding != 0)
+        return pack_vector(pool, arena, bytes, type, columns, range);
+    const std::size_t rows = range.end - range.begin;
+    const std::size_t row = row_bytes(type, columns);
+    const auto kept = bytes.subspan(range.begin * row, rows * row);
+    if (is_float(type))
+        return std::make_unique<CpuWeight>(type, rows, columns, WeightLayout::kFloatRows, kept,
+                                           nullptr);
+    scratch->reserve(TileLayout(type, columns, kTileRows).total);
+    return std::make_unique<CpuWeight>(type, rows, columns, WeightLayout::kBlocks, kept, scratch);
+}
+
 void matmul_vector(ThreadPool& pool, const MatmulArgs& args, const VectorKernels& kernels) {
     const CpuWeight& weight = cpu_weight(args.weight);
     if (is_float(weight.type())) {
         POTLUCK_CHECK(weight.layout() == WeightLayout::kFloatRows);
         matmul_floats(pool, weight, args, kernels.floats(weight.type()));
+    } else if (weight.layout() == WeightLayout::kBlocks) {
+        POTLUCK_CHECK(weight.scratch() != nullptr);
+        matmul_kept(pool, weight, args, kernels.tile(weight.type()));
     } else {
-        POTLUCK_CHECK(weight.layout() == WeightLayout::kTiles);
         matmul_tiles(pool, weight, args, kernels.tile(weight.type()));
     }
 }

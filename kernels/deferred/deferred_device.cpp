@@ -170,6 +170,7 @@ class DeferredDevice final : public Device {
                                                std::size_t columns, RowRange range) override {
         return inner_->pack(bytes, type, columns, range);
     }
+    bool keeps_bytes() const override { return inner_->keeps_bytes(); }
     std::size_t packed_bytes(TensorType type, std::size_t columns,
                              std::size_t rows) const override {
         return inner_->packed_bytes(type, columns, rows);

@@ -72,7 +72,7 @@ TEST(Allocation, NoDecodeStepAllocates) {
                 options.max_length = 256;
                 options.max_rows = 64;
                 const auto shard =
-                    must(Shard::load(*model.file, model.description, *device, options));
+                    must(Shard::load(model.file, model.description, *device, options));
                 Decoding decoding(*shard, random_tokens(model, 1, 20));
                 bool good = true;
                 for (int i = 0; i < 3; ++i)

@@ -135,18 +135,18 @@ TEST_F(ShardErrors, NothingToDoIsFine) {
 TEST_F(ShardErrors, Loading) {
     ShardOptions options;
     options.part = {.begin = 0, .end = 4, .embedding = true, .head = true};
-    auto shard = Shard::load(*model_.file, model_.description, *device_, options);
+    auto shard = Shard::load(model_.file, model_.description, *device_, options);
     ASSERT_FALSE(shard);
     EXPECT_EQ(shard.error().code, ErrorCode::kInvalidArgument);
     options.part.end = 3;
     options.max_rows = 0;
-    EXPECT_FALSE(Shard::load(*model_.file, model_.description, *device_, options));
+    EXPECT_FALSE(Shard::load(model_.file, model_.description, *device_, options));
 
     auto spec = model_.tiny->spec;
     spec.without = {"blk.1.attn_v.weight", "output_norm.weight"};
     const auto broken = load_tiny(spec);
     options.max_rows = 1;
-    shard = Shard::load(*broken.file, broken.description, *device_, options);
+    shard = Shard::load(broken.file, broken.description, *device_, options);
     ASSERT_FALSE(shard);
     EXPECT_THAT(shard.error().message, HasSubstr("'blk.1.attn_v.weight' is missing"));
     EXPECT_THAT(shard.error().message, HasSubstr("'output_norm.weight' is missing"));
@@ -157,7 +157,7 @@ TEST_F(ShardErrors, ProgressEndsAtTheTotal) {
     ShardOptions options;
     options.part = {.begin = 0, .end = 3, .embedding = true, .head = true};
     const auto shard = must(Shard::load(
-        *model_.file, model_.description, *device_, options,
+        model_.file, model_.description, *device_, options,
         [&](std::uint64_t done, std::uint64_t total) { steps.emplace_back(done, total); }));
     ASSERT_EQ(steps.size(), model_.tiny->tensors.size());
     std::uint64_t before = 0;

@@ -99,7 +99,7 @@ Chain::Chain(const LoadedModel& model, kernels::Device& device, ShardOptions opt
     for (std::size_t i = 0; i < cuts.size(); ++i) {
         options.part = {
             .begin = begin, .end = cuts[i], .embedding = i == 0, .head = i + 1 == cuts.size()};
-        shards_.push_back(must(Shard::load(*model.file, model.description, device, options)));
+        shards_.push_back(must(Shard::load(model.file, model.description, device, options)));
         begin = cuts[i];
     }
     shards_.back()->observe_logits([this](const Row& row, std::span<const float> logits) {
