@@ -1,10 +1,12 @@
-// `potluck bench`: how fast a model runs here, beside what the machine can do.
+// `potluck bench`: how fast a model runs here, beside what the machine can do; and models of random
+// weights for it.
 
 #include <fmt/format.h>
 
 #include <chrono>
 #include <iostream>
 
+#include "bench/make_model.h"
 #include "bench/measure.h"
 #include "bench/report.h"
 #include "cli/commands.h"
@@ -53,9 +55,28 @@ Result<bench::MeasureOptions> measure_options(const BenchOptions& options) {
         fmt::format("instruction set '{}' is not known (scalar, avx2, avx512)", options.isa));
 }
 
+int make(const BenchOptions& options) {
+    const std::size_t colon = options.make.find(':');
+    if (colon == std::string::npos) {
+        return fail({ErrorCode::kInvalidArgument,
+                     fmt::format("--make wants SHAPE:TYPE, not '{}'", options.make)});
+    }
+    ProgressLines progress;
+    const auto written =
+        bench::make_model({.shape = options.make.substr(0, colon),
+                           .type = options.make.substr(colon + 1),
+                           .out = options.out,
+                           .seed = options.seed},
+                          [&](std::uint64_t done, std::uint64_t total) {
+                              progress("writing, MB", done / 1000000, total / 1000000);
+                          });
+    return written ? 0 : fail(written.error());
+}
+
 }  // namespace
 
 int run_bench(const BenchOptions& options) {
+    if (!options.make.empty()) return make(options);
     const auto measuring = measure_options(options);
     if (!measuring) return fail(measuring.error());
     const auto model = engine::open_model(options.model);

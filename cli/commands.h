@@ -52,6 +52,9 @@ struct BenchOptions {
     bool no_limits = false;
     bool json = false;
     bool csv = false;
+    std::string make;  ///< "SHAPE:TYPE": write such a model to `out` and measure nothing
+    std::string out;
+    std::uint64_t seed = 1;
 };
 int run_bench(const BenchOptions& options);
 

@@ -208,6 +208,13 @@ void Program::add_bench() {
     b->add_flag("--no-limits", bench.no_limits, "do not measure the machine itself");
     auto* json = b->add_flag("--json", bench.json, "print one JSON object");
     b->add_flag("--csv", bench.csv, "print names and values with commas")->excludes(json);
+    auto* make = b->add_option("--make", bench.make,
+                               "write a model of random weights instead, e.g. qwen3-0.6b:q4_k");
+    auto* out = b->add_option("--out", bench.out, "where --make writes it")->needs(make);
+    make->type_name("SHAPE:TYPE")->needs(out);
+    b->add_option("--seed", bench.seed, "of the random weights")
+        ->needs(make)
+        ->capture_default_str();
     b->callback([this] { exit_code = run_bench(bench); });
 }
 

@@ -27,8 +27,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 /// How long one window of products lasts: far longer than a start of threads, shorter than a time
 /// slice of what else the machine does, so that some window has the cores for itself.
-constexpr double kWindowSeconds = 0.002;
-constexpr std::size_t kWindowsPerPass = 10;
+constexpr double kWindowSeconds = 0.001;
+constexpr std::size_t kWindowsPerPass = 50;
 constexpr std::size_t kFirstRounds = 1000;
 
 /// An anonymous mapping on pages of the size asked for, if the system gives them.

@@ -9,13 +9,11 @@ namespace {
 
 #define POTLUCK_UNROLL _Pragma("GCC unroll 16")
 
-/// Streams that are read side by side: each has the hardware fetch ahead for it.
+/// Streams that are read side by side: the hardware fetches ahead for each, and four read faster
+/// than one by a quarter on Zen 5, with or without prefetch instructions.
 constexpr std::size_t kStreams = 4;
-/// And so far ahead it is asked for by the program: the best of what was tried on Zen 5.
-constexpr std::size_t kAhead = 2048;
-/// Sums that are under way at once; with factors, ones and intermediate values they fill the 16
-/// registers.
-constexpr int kSums = 8;
+/// Sums that are under way at once; factors, ones and intermediate products need registers too.
+constexpr int kSums = 10;
 
 std::uint64_t fold(__m256i v) {
     const __m128i half = _mm_add_epi64(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
@@ -33,7 +31,6 @@ std::uint64_t read(const std::byte* data, std::size_t bytes) {
         POTLUCK_UNROLL
         for (std::size_t s = 0; s < kStreams; ++s) {
             const auto* const p = reinterpret_cast<const __m256i*>(data + s * stream + at);
-            _mm_prefetch(reinterpret_cast<const char*>(p) + kAhead, _MM_HINT_T0);
             sums[2 * s] = _mm256_xor_si256(sums[2 * s], _mm256_load_si256(p));
             sums[2 * s + 1] = _mm256_xor_si256(sums[2 * s + 1], _mm256_load_si256(p + 1));
         }
@@ -49,15 +46,20 @@ std::uint64_t multiply(std::size_t rounds) {
     POTLUCK_UNROLL
     for (int i = 0; i < kSums; ++i)
         sums[i] = _mm256_set1_epi32(i);
-    __m256i a = _mm256_set1_epi8(3);
+    const __m256i a = _mm256_set1_epi8(3);
     const __m256i b = _mm256_set1_epi8(-2);
     const __m256i ones = _mm256_set1_epi16(1);
     for (std::size_t round = 0; round < rounds; ++round) {
+        // Written out, so that the compiler neither shares the products nor moves the sums about.
         POTLUCK_UNROLL
         for (int i = 0; i < kSums; ++i) {
-            asm volatile("" : "+x"(a));  // for all the compiler knows, it is another one each time
-            const __m256i pairs = _mm256_maddubs_epi16(a, b);
-            sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(pairs, ones));
+            __m256i product;
+            asm volatile(
+                "vpmaddubsw %3, %2, %1\n\t"
+                "vpmaddwd %4, %1, %1\n\t"
+                "vpaddd %1, %0, %0"
+                : "+x"(sums[i]), "=&x"(product)
+                : "x"(a), "x"(b), "x"(ones));
         }
     }
     POTLUCK_UNROLL

@@ -14,10 +14,9 @@ namespace {
 
 #define POTLUCK_UNROLL _Pragma("GCC unroll 16")
 
-/// Streams that are read side by side: each has the hardware fetch ahead for it.
+/// Streams that are read side by side: the hardware fetches ahead for each, and four read faster
+/// than one by a quarter on Zen 5, with or without prefetch instructions.
 constexpr std::size_t kStreams = 4;
-/// And so far ahead it is asked for by the program: the best of what was tried on Zen 5.
-constexpr std::size_t kAhead = 2048;
 /// Sums that are under way at once, enough to hide the latency of vpdpbusd twice over.
 constexpr int kSums = 16;
 
@@ -31,8 +30,6 @@ std::uint64_t read(const std::byte* data, std::size_t bytes) {
         POTLUCK_UNROLL
         for (std::size_t s = 0; s < kStreams; ++s) {
             const std::byte* const p = data + s * stream + at;
-            __builtin_prefetch(p + kAhead);
-            __builtin_prefetch(p + kAhead + 64);
             sums[2 * s] = _mm512_xor_si512(sums[2 * s], _mm512_load_si512(p));
             sums[2 * s + 1] = _mm512_xor_si512(sums[2 * s + 1], _mm512_load_si512(p + 64));
         }
@@ -48,13 +45,14 @@ std::uint64_t multiply(std::size_t rounds) {
     POTLUCK_UNROLL
     for (int i = 0; i < kSums; ++i)
         sums[i] = _mm512_set1_epi32(i);
-    __m512i a = _mm512_set1_epi8(3);
+    const __m512i a = _mm512_set1_epi8(3);
     const __m512i b = _mm512_set1_epi8(-2);
     for (std::size_t round = 0; round < rounds; ++round) {
-        asm volatile("" : "+v"(a));  // for all the compiler knows, it is another one each time
+        // Written out, because GCC 12 copies the sums from register to register around the
+        // intrinsic, which halves the speed.
         POTLUCK_UNROLL
         for (int i = 0; i < kSums; ++i)
-            sums[i] = _mm512_dpbusd_epi32(sums[i], a, b);
+            asm volatile("vpdpbusd %2, %1, %0" : "+v"(sums[i]) : "v"(a), "v"(b));
     }
     POTLUCK_UNROLL
     for (int i = 1; i < kSums; ++i)

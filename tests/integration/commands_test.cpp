@@ -85,13 +85,28 @@ TEST(Commands, BenchPrintsOneObject) {
         EXPECT_GT(object.at("attention").at(depth).to_number<double>(), 0);
 }
 
+TEST(Commands, BenchMeasuresAModelThatItMade) {
+    const auto file = std::filesystem::temp_directory_path() / "potluck-made.gguf";
+    const auto made =
+        run_program({"bench", "--make", "qwen3-tiny:q4_0", "--out", file.string(), "--seed", "7"});
+    EXPECT_EQ(made.exit_code, 0) << made.err;
+    const auto bench = run_program({"bench", "--model", file.string(), "--pp", "16", "--tg", "2",
+                                    "--rows", "1", "--runs", "1", "--no-limits", "--csv"});
+    EXPECT_EQ(bench.exit_code, 0) << bench.err;
+    EXPECT_NE(bench.out.find(",pp16,tg2,rows.1,"), std::string::npos) << bench.out;
+    std::filesystem::remove(file);
+}
+
 TEST(Commands, BenchRefusesWhatItCannotMeasure) {
     for (const auto& wrong : std::vector<std::vector<std::string>>{{"--rows", "300"},
                                                                    {"--rows", "0"},
                                                                    {"--runs", "0"},
                                                                    {"--isa", "sse9"},
                                                                    {"--depth", "100000000"},
-                                                                   {"--json", "--csv"}}) {
+                                                                   {"--json", "--csv"},
+                                                                   {"--make", "qwen3-tiny:q4_0"},
+                                                                   {"--out", "x.gguf"},
+                                                                   {"--make", "x", "--out", "y"}}) {
         std::vector<std::string> arguments = {"bench", "--no-limits"};
         arguments.insert(arguments.end(), wrong.begin(), wrong.end());
         const auto bench = run_program(arguments);
