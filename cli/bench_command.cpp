@@ -39,20 +39,15 @@ class ProgressLines {
 };
 
 Result<bench::MeasureOptions> measure_options(const BenchOptions& options) {
-    bench::MeasureOptions out{.cpu = {.threads = options.threads},
-                              .pp = options.pp,
-                              .tg = options.tg,
-                              .rows = options.rows,
-                              .depths = options.depths,
-                              .runs = options.runs,
-                              .prefill_chunk = options.prefill_chunk,
-                              .limits = !options.no_limits};
-    if (options.isa.empty()) return out;
-    out.cpu.isa = kernels::cpu::parse_isa(options.isa);
-    if (out.cpu.isa) return out;
-    return error(
-        ErrorCode::kInvalidArgument,
-        fmt::format("instruction set '{}' is not known (scalar, avx2, avx512)", options.isa));
+    POTLUCK_ASSIGN(const auto cpu, cpu_options(options.cpu));
+    return bench::MeasureOptions{.cpu = cpu,
+                                 .pp = options.pp,
+                                 .tg = options.tg,
+                                 .rows = options.rows,
+                                 .depths = options.depths,
+                                 .runs = options.runs,
+                                 .prefill_chunk = options.prefill_chunk,
+                                 .limits = !options.no_limits};
 }
 
 int make(const BenchOptions& options) {

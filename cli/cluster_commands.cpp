@@ -109,11 +109,20 @@ std::vector<std::string> worker_arguments(const ClusterOptions& options,
                                           options.devices,
                                           "--memory",
                                           fmt::format("{}", memory_bytes)};
-    std::size_t threads = options.threads;
+    std::size_t threads = options.cpu.threads;
     if (threads == 0)
         threads = std::max<std::size_t>(std::thread::hardware_concurrency() / options.workers, 1);
     arguments.insert(arguments.end(), {"--threads", std::to_string(threads)});
-    if (!options.isa.empty()) arguments.insert(arguments.end(), {"--isa", options.isa});
+    const DeviceOptions& cpu = options.cpu;
+    if (!cpu.isa.empty()) arguments.insert(arguments.end(), {"--isa", cpu.isa});
+    if (cpu.no_repack) arguments.emplace_back("--no-repack");
+    if (cpu.pin) {
+        // One worker's cores after another's.
+        const auto devices = 1 + static_cast<std::size_t>(std::count(options.devices.begin(),
+                                                                     options.devices.end(), ','));
+        arguments.insert(arguments.end(),
+                         {"--pin", "--first-core", std::to_string(index * devices * threads)});
+    }
     if (options.verbose) arguments.emplace_back("--verbose");
     return arguments;
 }
@@ -177,7 +186,7 @@ int run_worker(const WorkerCommandOptions& options) {
         name = host;
     }
     log::init(options.verbose ? log::Level::kInfo : log::Level::kWarning, "worker " + name);
-    auto devices = make_devices(options.devices, {options.threads, options.isa});
+    auto devices = make_devices(options.devices, options.cpu);
     if (!devices) return fail(devices.error());
     boost::asio::io_context loop(1);
     const auto transport = transport::make_tcp_transport(loop);

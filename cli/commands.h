@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "cli/devices.h"
+
 namespace potluck::cli {
 
 /// The bundled model, found beside the program's build or in the share folder of an installation.
@@ -15,8 +17,7 @@ std::string default_model();
 struct LocalModelOptions {
     std::string model;
     std::string device = "cpu";
-    std::size_t threads = 0;
-    std::string isa;
+    DeviceOptions cpu;
     std::uint32_t context = 0;
     std::uint32_t prefill_chunk = 256;
     bool verbose = false;
@@ -41,8 +42,7 @@ int run_perplexity(const PerplexityOptions& options);
 
 struct BenchOptions {
     std::string model;
-    std::size_t threads = 0;
-    std::string isa;
+    DeviceOptions cpu;
     std::size_t pp = 512;
     std::size_t tg = 64;
     std::vector<std::size_t> rows = {1, 8, 16};
@@ -65,8 +65,7 @@ struct ClusterOptions {
     std::string model;
     std::uint32_t workers = 1;
     std::string devices = "cpu";  ///< of each worker that `up` starts
-    std::size_t threads = 0;      ///< per device
-    std::string isa;
+    DeviceOptions cpu;
     std::string host = "127.0.0.1";
     std::uint16_t port = 8080;
     std::string listen = "127.0.0.1:7070";  ///< for workers, of `coordinator`
@@ -85,8 +84,7 @@ struct WorkerCommandOptions {
     std::string name;
     std::string listen = "127.0.0.1:0";
     std::string devices = "cpu";
-    std::size_t threads = 0;
-    std::string isa;
+    DeviceOptions cpu;
     std::uint64_t memory_bytes = 0;
     bool verbose = false;
 };

@@ -6,30 +6,34 @@
 #include <sstream>
 #include <thread>
 
-#include "kernels/cpu/cpu_device.h"
 #include "kernels/deferred/deferred_device.h"
 
 namespace potluck::cli {
 namespace {
 
-Result<std::unique_ptr<kernels::Device>> make_cpu(const DeviceOptions& options,
+/// The `index`th of `sharers` CPU devices.
+Result<std::unique_ptr<kernels::Device>> make_cpu(const DeviceOptions& options, std::size_t index,
                                                   std::size_t sharers) {
-    kernels::cpu::CpuOptions cpu{.threads = options.threads};
+    POTLUCK_ASSIGN(auto cpu, cpu_options(options));
     if (cpu.threads == 0 && sharers > 1) {
         cpu.threads = std::max<std::size_t>(std::thread::hardware_concurrency() / sharers, 1);
     }
-    if (!options.isa.empty()) {
-        cpu.isa = kernels::cpu::parse_isa(options.isa);
-        if (!cpu.isa) {
-            return error(ErrorCode::kInvalidArgument,
-                         fmt::format("instruction set '{}' is not known (scalar, avx2, avx512)",
-                                     options.isa));
-        }
-    }
+    if (cpu.first_core) *cpu.first_core += index * cpu.threads;
     return kernels::cpu::make_cpu_device(cpu);
 }
 
 }  // namespace
+
+Result<kernels::cpu::CpuOptions> cpu_options(const DeviceOptions& options) {
+    kernels::cpu::CpuOptions cpu{.threads = options.threads, .repack = !options.no_repack};
+    if (options.pin) cpu.first_core = options.first_core;
+    if (options.isa.empty()) return cpu;
+    cpu.isa = kernels::cpu::parse_isa(options.isa);
+    if (cpu.isa) return cpu;
+    return error(
+        ErrorCode::kInvalidArgument,
+        fmt::format("instruction set '{}' is not known (scalar, avx2, avx512)", options.isa));
+}
 
 Result<std::vector<std::unique_ptr<kernels::Device>>> make_devices(const std::string& names,
                                                                    const DeviceOptions& options) {
@@ -41,7 +45,7 @@ Result<std::vector<std::unique_ptr<kernels::Device>>> make_devices(const std::st
             return error(ErrorCode::kInvalidArgument,
                          fmt::format("device '{}' is not known (cpu, deferred)", name));
         }
-        POTLUCK_ASSIGN(auto device, make_cpu(options, count));
+        POTLUCK_ASSIGN(auto device, make_cpu(options, devices.size(), count));
         if (name == "deferred") {
             POTLUCK_ASSIGN(device, kernels::deferred::make_deferred_device(std::move(device)));
         }

@@ -8,13 +8,20 @@
 
 #include "base/result.h"
 #include "kernels/api/device.h"
+#include "kernels/cpu/cpu_device.h"
 
 namespace potluck::cli {
 
 struct DeviceOptions {
     std::size_t threads = 0;  ///< per device; 0: the cores shared out evenly
     std::string isa;          ///< scalar, avx2, avx512; empty: the best there is
+    bool no_repack = false;   ///< weights stay in the mapped file
+    bool pin = false;         ///< threads bound to cores, device after device
+    std::size_t first_core = 0;
 };
+
+/// kInvalidArgument if the instruction set has no name that is known.
+Result<kernels::cpu::CpuOptions> cpu_options(const DeviceOptions& options);
 
 /// "cpu", "deferred" (a CPU that behaves like a GPU, for tests), or several with commas.
 Result<std::vector<std::unique_ptr<kernels::Device>>> make_devices(const std::string& names,

@@ -44,7 +44,7 @@ struct Local {
 /// Everything but the weights.
 Result<Local> open(const LocalModelOptions& options) {
     Local local;
-    POTLUCK_ASSIGN(local.devices, make_devices(options.device, {options.threads, options.isa}));
+    POTLUCK_ASSIGN(local.devices, make_devices(options.device, options.cpu));
     POTLUCK_ASSIGN(local.model, engine::open_model(options.model));
     POTLUCK_ASSIGN(local.tokenizer, model::Tokenizer::load(*local.model.file));
     return local;

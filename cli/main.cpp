@@ -39,12 +39,19 @@ void add_model(CLI::App& command, std::string& model) {
         ->type_name("FILE");
 }
 
+void add_cpu(CLI::App& command, DeviceOptions& cpu, const std::string& threads) {
+    command.add_option("--threads,-t", cpu.threads, threads);
+    command.add_option("--isa", cpu.isa, "force an instruction set: scalar, avx2, avx512");
+    command.add_flag("--no-repack", cpu.no_repack,
+                     "leave weights in the mapped file: no memory of their own, much slower");
+    command.add_flag("--pin", cpu.pin, "bind each thread to a core");
+}
+
 void add_local(CLI::App& command, LocalModelOptions& local) {
     add_model(command, local.model);
-    command.add_option("--threads,-t", local.threads, "CPU threads; 0: all cores");
     command.add_option("--device", local.device, "cpu, or deferred (for tests)")
         ->capture_default_str();
-    command.add_option("--isa", local.isa, "force an instruction set: scalar, avx2, avx512");
+    add_cpu(command, local.cpu, "CPU threads; 0: all cores");
     command.add_option("--context", local.context, "positions; 0: what the model was made for");
     command.add_option("--prefill-chunk", local.prefill_chunk, "prompt tokens per step")
         ->check(CLI::Range(1, 4096))
@@ -113,11 +120,9 @@ Program::Program() {
 void Program::add_cluster_commands() {
     auto* u = app.add_subcommand("up", "Start a coordinator and workers on this machine");
     add_cluster(*u, up);
-    u->add_option("--threads,-t", up.threads,
-                  "CPU threads of each worker's device; 0: the cores shared out");
+    add_cpu(*u, up.cpu, "CPU threads of each worker's device; 0: the cores shared out");
     u->add_option("--devices", up.devices, "devices of each worker, e.g. cpu,cpu")
         ->capture_default_str();
-    u->add_option("--isa", up.isa, "force an instruction set: scalar, avx2, avx512");
     u->callback([this] { exit_code = run_up(up); });
 
     auto* c = app.add_subcommand("coordinator", "Start a coordinator that waits for workers");
@@ -133,9 +138,8 @@ void Program::add_cluster_commands() {
     w->add_option("--listen", worker.listen, "where other workers reach this one")
         ->capture_default_str();
     w->add_option("--devices", worker.devices, "e.g. cpu,cpu")->capture_default_str();
-    w->add_option("--threads,-t", worker.threads,
-                  "CPU threads per device; 0: the cores shared out");
-    w->add_option("--isa", worker.isa, "force an instruction set: scalar, avx2, avx512");
+    add_cpu(*w, worker.cpu, "CPU threads per device; 0: the cores shared out");
+    w->add_option("--first-core", worker.cpu.first_core, "with --pin: the first core to take");
     w->add_option("--memory", worker.memory_bytes,
                   "use at most this much per device, e.g. 4GiB; 0: what is free")
         ->transform(CLI::AsSizeValue(false));
@@ -190,8 +194,7 @@ void Program::add_local_commands() {
 void Program::add_bench() {
     auto* b = app.add_subcommand("bench", "Measure how fast a model runs on this machine");
     add_model(*b, bench.model);
-    b->add_option("--threads,-t", bench.threads, "CPU threads; 0: all cores");
-    b->add_option("--isa", bench.isa, "force an instruction set: scalar, avx2, avx512");
+    add_cpu(*b, bench.cpu, "CPU threads; 0: all cores");
     b->add_option("--pp", bench.pp, "tokens of a prompt; 0: leave it out")->capture_default_str();
     b->add_option("--tg", bench.tg, "tokens to make; 0: leave it out")->capture_default_str();
     b->add_option("--rows", bench.rows, "rows of a step, e.g. 1,8,16")
