@@ -20,7 +20,9 @@ struct Use {
             const auto type = file.find_tensor(spec.name)->type;
             if (node.kind == model::NodeKind::kMatmul) {
                 elements += spec.rows * spec.columns;
-                bytes += device.packed_bytes(type, spec.columns, spec.rows);
+                // Weights that are not packed are read as they lie in the file.
+                bytes += device.keeps_bytes() ? spec.rows * row_bytes(type, spec.columns)
+                                              : device.packed_bytes(type, spec.columns, spec.rows);
             } else if (node.kind == model::NodeKind::kEmbed) {
                 bytes += row_bytes(type, spec.columns);
             } else {

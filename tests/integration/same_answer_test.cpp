@@ -63,6 +63,9 @@ TEST(SameAnswer, RunGivesText) {
 TEST(SameAnswer, WithThreads) {
     for (const char* threads : {"1", "2", "3"}) {
         EXPECT_EQ(run_local(long_prompt(), {"--threads", threads}), expected()[4]) << threads;
+        EXPECT_EQ(run_local(long_prompt(), {"--threads", threads, "--no-repack", "--pin"}),
+                  expected()[4])
+            << threads << ", not packed";
     }
 }
 
@@ -131,7 +134,8 @@ INSTANTIATE_TEST_SUITE_P(
         Layout{"TwoDevicesOnOneWorker", {"--workers", "1", "--devices", "cpu,cpu"}, 1},
         Layout{"DeferredDevices", {"--workers", "2", "--devices", "deferred"}, 2},
         Layout{"SplitByHand", {"--workers", "3", "--split", "3,3,2"}, 3},
-        Layout{"SmallChunks", {"--workers", "2", "--prefill-chunk", "7", "--threads", "2"}, 2}),
+        Layout{"SmallChunks", {"--workers", "2", "--prefill-chunk", "7", "--threads", "2"}, 2},
+        Layout{"NotPackedAndPinned", {"--workers", "2", "--no-repack", "--pin"}, 2}),
     [](const auto& entry) { return entry.param.name; });
 
 }  // namespace

@@ -77,6 +77,60 @@ TEST_P(WeightsMatmul, HasTheBitsOfTheOneRowReference) {
     }
 }
 
+// More rows than any kernel or task takes at once, an odd number of them, with weights that are
+// packed and with weights that stay in the file's bytes.
+TEST_P(WeightsMatmul, LongPromptsPackedOrNot) {
+    const auto [isa, type] = GetParam();
+    POTLUCK_SKIP_WITHOUT(isa);
+    constexpr std::size_t kRows = 511;
+    for (const Shape shape : {Shape{17, 256}, Shape{35, 512}}) {
+        std::mt19937_64 random(shape.rows);
+        const auto bytes =
+            random_weights(type, shape.columns, shape.rows, ScaleRange::kUsual, random);
+        const auto x = random_activations(shape.columns, kRows, random);
+        const auto bias = random_activations(shape.rows, 1, random);
+        const auto wanted = reference(bytes, type, shape, x, bias);
+        ThreadPool pool(2);
+        const auto packed = pack(isa, pool, bytes, type, shape.columns, {0, shape.rows});
+        const auto kept = keep(isa, pool, bytes, type, shape.columns, {0, shape.rows});
+        ASSERT_NE(packed, nullptr);
+        ASSERT_NE(kept, nullptr);
+        for (const std::size_t n : {1U, 2U, 7U, 8U, 31U, 33U, 128U, 511U}) {
+            const auto rows = std::span(x).first(n * shape.columns);
+            const auto first = std::span(wanted).first(n * shape.rows);
+            ASSERT_EQ("", difference(multiply(isa, pool, *packed, rows, bias), first)) << n;
+            ASSERT_EQ("", difference(multiply(isa, pool, *kept, rows, bias), first))
+                << n << ", not packed";
+        }
+    }
+}
+
+// A part of the rows, kept: no byte is copied, and the embedding reads it too.
+TEST_P(WeightsMatmul, KeptRowsAreTheCallersBytes) {
+    const auto [isa, type] = GetParam();
+    POTLUCK_SKIP_WITHOUT(isa);
+    const Shape shape{40, 256};
+    std::mt19937_64 random(3);
+    const auto bytes = random_weights(type, shape.columns, shape.rows, ScaleRange::kUsual, random);
+    const auto x = random_activations(shape.columns, 3, random);
+    ThreadPool pool(2);
+    const RowRange part{5, 38};
+    const auto packed = pack(isa, pool, bytes, type, shape.columns, part);
+    const auto kept = keep(isa, pool, bytes, type, shape.columns, part);
+    ASSERT_NE(kept, nullptr);
+    EXPECT_EQ(kept->bytes(), (part.end - part.begin) * row_bytes(type, shape.columns));
+    EXPECT_EQ("",
+              difference(multiply(isa, pool, *kept, x, {}), multiply(isa, pool, *packed, x, {})));
+    const std::int32_t tokens[] = {0, 32, 7};
+    std::vector<float> rows(2 * 3 * shape.columns);
+    const auto embed = weight_kernels(isa).embed;
+    embed(pool, {.weight = packed.get(), .tokens = tokens, .n_rows = 3, .out = rows.data()});
+    float* const second = rows.data() + 3 * shape.columns;
+    embed(pool, {.weight = kept.get(), .tokens = tokens, .n_rows = 3, .out = second});
+    EXPECT_EQ("", difference(std::span(rows).last(3 * shape.columns),
+                             std::span(rows).first(3 * shape.columns)));
+}
+
 // Wide enough that the batch rows and the weights are both divided into several tasks.
 TEST_P(WeightsMatmul, DividedOverManyTasks) {
     const auto [isa, type] = GetParam();

@@ -125,6 +125,18 @@ std::unique_ptr<PackedWeight> pack(Isa isa, ThreadPool& pool, std::span<const st
     return std::move(*packed);
 }
 
+std::unique_ptr<PackedWeight> keep(Isa isa, ThreadPool& pool, std::span<const std::byte> bytes,
+                                   TensorType type, std::size_t columns, RowRange range) {
+    WeightArena arena;
+    auto packed = weight_kernels(isa).keep(
+        pool, arena, std::make_shared<TileScratch>(pool.threads()), bytes, type, columns, range);
+    if (!packed) {
+        ADD_FAILURE() << packed.error().message;
+        return nullptr;
+    }
+    return std::move(*packed);
+}
+
 AlignedBuffer prepare(Isa isa, ThreadPool& pool, TensorType type, std::span<const float> x,
                       std::size_t columns) {
     const WeightKernels& kernels = weight_kernels(isa);

@@ -45,6 +45,10 @@ std::vector<float> random_activations(std::size_t columns, std::size_t rows,
 std::unique_ptr<PackedWeight> pack(Isa isa, ThreadPool& pool, std::span<const std::byte> bytes,
                                    TensorType type, std::size_t columns, RowRange range);
 
+/// The same without packing; `bytes` must outlive the weight.
+std::unique_ptr<PackedWeight> keep(Isa isa, ThreadPool& pool, std::span<const std::byte> bytes,
+                                   TensorType type, std::size_t columns, RowRange range);
+
 /// Activations in the weight's form.
 AlignedBuffer prepare(Isa isa, ThreadPool& pool, TensorType type, std::span<const float> x,
                       std::size_t columns);

@@ -1,6 +1,7 @@
 #include "kernels/cpu/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/resource.h>
 
 #include <atomic>
@@ -123,6 +124,30 @@ TEST(ThreadPoolSharing, WaitingForALongTaskUsesNoCpu) {
     };
     pool.run(2, task);
     EXPECT_LT(cpu_seconds() - before, 0.05);
+}
+
+TEST(ThreadPoolSharing, BoundThreadsKeepToOneCoreEach) {
+    // On a thread of its own, which stays bound.
+    std::thread([] {
+        cpu_set_t before;
+        ASSERT_EQ(::sched_getaffinity(0, sizeof before, &before), 0);
+        ThreadPool pool(3, 1);
+        std::atomic<int> bound{0};
+        auto task = [&](std::size_t) {
+            cpu_set_t mine;
+            ::sched_getaffinity(0, sizeof mine, &mine);
+            if (CPU_COUNT(&mine) == 1) ++bound;
+        };
+        pool.run(100, task);
+        EXPECT_EQ(bound, 100);
+        cpu_set_t caller;
+        ::sched_getaffinity(0, sizeof caller, &caller);
+        // The second core of the process, or the first if there is but one.
+        int core = 0;
+        for (int left = CPU_COUNT(&before) > 1 ? 1 : 0; !CPU_ISSET(core, &before) || left-- > 0;)
+            ++core;
+        EXPECT_TRUE(CPU_ISSET(core, &caller));
+    }).join();
 }
 
 TEST(ThreadPoolDeathTest, RunInsideATaskIsACheck) {
