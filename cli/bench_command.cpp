@@ -28,7 +28,8 @@ class ProgressLines {
     void operator()(std::string_view what, std::size_t done, std::size_t total) {
         const auto now = Clock::now();
         if (what == last_what_ && now - last_ < std::chrono::seconds(1)) return;
-        std::cerr << fmt::format("{}: {} of {}\n", what, done, total);
+        std::cerr << (total > 1 ? fmt::format("{}: {} of {}\n", what, done, total)
+                                : fmt::format("{}\n", what));
         last_what_ = what;
         last_ = now;
     }

@@ -76,7 +76,7 @@ Result<TokenId> LocalRunner::feed(std::span<const TokenId> tokens) {
 
 Status LocalRunner::feed_all(std::span<const TokenId> tokens, LogitsObserver observer) {
     shard_->observe_logits(std::move(observer));
-    const Status fed = run_chunks(tokens, true);
+    Status fed = run_chunks(tokens, true);
     shard_->observe_logits({});
     return fed;
 }

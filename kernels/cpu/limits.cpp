@@ -155,12 +155,13 @@ std::size_t huge_page_bytes() {
 Result<Limits> measure_limits(const LimitsOptions& options) {
     POTLUCK_ASSIGN(const CpuOptions cpu, resolve(options.cpu));
     ThreadPool pool(cpu.threads);
-    const LimitKernels& kernels = limit_kernels(*cpu.isa);
+    // Memory is the machine's whatever the products are made with.
+    const LimitKernels& reading = limit_kernels(available_isas().back());
     const std::size_t bytes = std::min(options.bytes, available_memory() / 2);
     Limits limits{.threads = pool.threads(), .isa = *cpu.isa};
-    POTLUCK_ASSIGN(limits.read_small_gbps, read_gbps(pool, kernels, bytes, options.passes, false));
-    POTLUCK_ASSIGN(limits.read_huge_gbps, read_gbps(pool, kernels, bytes, options.passes, true));
-    limits.int8_gops = multiply_gops(pool, kernels, options.passes);
+    POTLUCK_ASSIGN(limits.read_small_gbps, read_gbps(pool, reading, bytes, options.passes, false));
+    POTLUCK_ASSIGN(limits.read_huge_gbps, read_gbps(pool, reading, bytes, options.passes, true));
+    limits.int8_gops = multiply_gops(pool, limit_kernels(*cpu.isa), options.passes);
     return limits;
 }
 

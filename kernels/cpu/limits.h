@@ -25,8 +25,9 @@ struct LimitsOptions {
 struct Limits {
     std::size_t threads = 0;
     Isa isa = Isa::kScalar;
-    double read_small_gbps = 0;  ///< 10^9 bytes of memory read in a second, on 4 KiB pages
-    double read_huge_gbps = 0;   ///< on 2 MiB pages; 0: the system gave none
+    /// 10^9 bytes of memory read in a second with the processor's widest loads, on 4 KiB pages.
+    double read_small_gbps = 0;
+    double read_huge_gbps = 0;  ///< on 2 MiB pages; 0: the system gave none
     /// 10^9 operations in a second on 8-bit integers in registers, a multiplication and an addition
     /// counted as two: vpdpbusd with AVX-512, vpmaddubsw and vpmaddwd with AVX2, else plain code.
     double int8_gops = 0;
