@@ -167,7 +167,7 @@ def show(o, results: list[dict]):
              figures.neighbour_table if o.neighbour else figures.speed_table)
     print(table(results))
     if not o.memory:
-        print("\n" + figures.other_work(results))
+        print("\n" + figures.other_work(results, o.quiet))
     print(f"\nPeer: node-llama-cpp {peer_version()}.")
 
 

@@ -96,13 +96,14 @@ def memory_table(results: list[dict]) -> str:
                      "peer / Potluck"], rows)
 
 
-def other_work(results: list[dict]) -> str:
+def other_work(results: list[dict], quiet: float) -> str:
     """A line on how quiet the machine was while the rounds that count were taken."""
     seen = [r["foreign_cores"] for result in results for r in result["rounds"]]
     if not seen or any(cores is None for cores in seen):
         return "Other work on the machine: not known here."
     return (f"Other work on the machine: {median(seen):.2f} cores in the median round, "
-            f"{max(seen):.2f} in the worst.")
+            f"{max(seen):.2f} in the worst."
+            + (" NOT QUIET: these ratios are of a disturbed machine." if max(seen) > quiet else ""))
 
 
 def plain(result: dict) -> dict:

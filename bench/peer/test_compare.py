@@ -54,7 +54,9 @@ class Figures(unittest.TestCase):
         lines = figures.speed_table([result]).splitlines()
         self.assertEqual(len({line.count("|") for line in lines}), 1)
         self.assertEqual(lines[3], "| a.gguf | 2 | tg64 | tok/s | 50.0 | 32.0 | 1.56 (1.56..1.56) |")
-        self.assertIn("0.00 cores", figures.other_work([result]))
+        self.assertRegex(figures.other_work([result], 0.25), r"0\.00 in the worst\.$")
+        result["rounds"] = [make_round(foreign=0.5)]
+        self.assertIn("NOT QUIET", figures.other_work([result], 0.25))
         self.assertEqual(figures.plain(result)["figures"][1]["times_as_fast"]["median"], 50 / 32)
         json.dumps(figures.plain(result))
 
@@ -64,7 +66,7 @@ class Figures(unittest.TestCase):
         self.assertEqual(figures.kept_shares(rounds), {"potluck": [0.8], "peer": [0.025]})
         result = {"file": "a", "threads": 2, "rounds": rounds}
         self.assertIn("| a | 2 | peer | 40.0 | 1.00 | 0.03", figures.neighbour_table([result]))
-        self.assertIn("not known", figures.other_work([result]))
+        self.assertIn("not known", figures.other_work([result], 0.25))
         json.dumps(figures.plain(result))
 
     def test_memory(self):
