@@ -283,7 +283,8 @@ POTLUCK_INLINE void store(const TileCall& call, std::size_t n, std::size_t half,
 }
 
 template <TensorType kType, std::size_t N>
-void tile_kernel(const TileCall& call) {
+void tile_kernel(const TileCall* one) {
+    const TileCall& call = *one;
     constexpr TileFormat kFormat = tile_format(kType);
     constexpr std::size_t kQuantBytes = kFormat.quant_bytes();
     constexpr std::size_t kScaleBytes = kFormat.scale_bytes();

@@ -14,6 +14,7 @@
 #include <immintrin.h>
 
 #include <cstring>
+#include <utility>
 
 #include "kernels/cpu/tile_kernels.h"
 #include "kernels/cpu/tile_layout.h"
@@ -243,9 +244,11 @@ POTLUCK_INLINE __m512 accumulate(const __m512i w[8], const Scales& s, const Acti
     return acc;
 }
 
-/// While several batch rows are multiplied, the processor's own prefetching falls behind: the next
-/// weights are asked for by hand. Addresses beyond the weights do no harm.
-constexpr std::size_t kPrefetchDistance = 4096;
+/// The processor's own prefetching falls behind, so the next weights are asked for by hand. A core
+/// that reads two places at once gets more out of the memory than one that reads one, and needs
+/// less distance. Addresses beyond the weights do no harm.
+template <std::size_t kTiles>
+constexpr std::size_t kPrefetchDistance = kTiles == 1 ? 4096 : 2048;
 
 template <std::size_t kBytes>
 POTLUCK_INLINE void prefetch(const std::byte* p) {
@@ -254,36 +257,8 @@ POTLUCK_INLINE void prefetch(const std::byte* p) {
         _mm_prefetch(reinterpret_cast<const char*>(p + line), _MM_HINT_T0);
 }
 
-template <TensorType kType, std::size_t N>
-void tile_kernel(const TileCall& call) {
-    constexpr TileFormat kFormat = tile_format(kType);
-    constexpr std::size_t kQuantBytes = kFormat.quant_bytes();
-    constexpr std::size_t kScaleBytes = kFormat.scale_bytes();
-    constexpr std::size_t kSubs = kFormat.subs();
-    const std::size_t group_stride = kActivationGroup * call.blocks;
-    const std::byte* quants = call.quants;
-    const std::byte* record = call.scales;
-    const ActivationBlock* x = call.x;
-    __m512 acc[N];
-    POTLUCK_UNROLL
-    for (std::size_t n = 0; n < N; ++n)
-        acc[n] = _mm512_setzero_ps();
-    for (std::size_t b = 0; b < call.blocks; b += kSubs) {
-        for (std::size_t sub = 0; sub < kSubs; ++sub) {
-            prefetch<kQuantBytes>(quants + kPrefetchDistance);
-            __m512i w[8];
-            decode<kType>(quants, w);
-            const Scales scales = load_scales<kType>(record, sub);
-            POTLUCK_UNROLL
-            for (std::size_t n = 0; n < N; ++n) {
-                const ActivationBlock* group = x + n / kActivationGroup * group_stride;
-                acc[n] = accumulate<kType>(w, scales, group[n % kActivationGroup], acc[n]);
-            }
-            quants += kQuantBytes;
-            x += kActivationGroup;
-        }
-        record += kScaleBytes;
-    }
+template <std::size_t N>
+POTLUCK_INLINE void store(const TileCall& call, const __m512* acc) {
     const auto exist = static_cast<__mmask16>((1U << call.rows) - 1U);
     __m512 bias = _mm512_setzero_ps();
     if (call.bias != nullptr) bias = _mm512_maskz_loadu_ps(exist, call.bias);
@@ -294,19 +269,68 @@ void tile_kernel(const TileCall& call) {
     }
 }
 
+/// kTiles tiles of one matrix, block by block in turn, by the same N batch rows.
+template <TensorType kType, std::size_t N, std::size_t kTiles>
+void tile_kernel(const TileCall* calls) {
+    constexpr TileFormat kFormat = tile_format(kType);
+    constexpr std::size_t kQuantBytes = kFormat.quant_bytes();
+    constexpr std::size_t kScaleBytes = kFormat.scale_bytes();
+    constexpr std::size_t kSubs = kFormat.subs();
+    const std::size_t blocks = calls[0].blocks;
+    const std::size_t group_stride = kActivationGroup * blocks;
+    const std::byte* quants[kTiles];
+    const std::byte* records[kTiles];
+    __m512 acc[kTiles][N];
+    POTLUCK_UNROLL
+    for (std::size_t t = 0; t < kTiles; ++t) {
+        quants[t] = calls[t].quants;
+        records[t] = calls[t].scales;
+        POTLUCK_UNROLL
+        for (std::size_t n = 0; n < N; ++n)
+            acc[t][n] = _mm512_setzero_ps();
+    }
+    const ActivationBlock* x = calls[0].x;
+    for (std::size_t b = 0; b < blocks; b += kSubs) {
+        for (std::size_t sub = 0; sub < kSubs; ++sub) {
+            POTLUCK_UNROLL
+            for (std::size_t t = 0; t < kTiles; ++t) {
+                prefetch<kQuantBytes>(quants[t] + kPrefetchDistance<kTiles>);
+                __m512i w[8];
+                decode<kType>(quants[t], w);
+                const Scales scales = load_scales<kType>(records[t], sub);
+                POTLUCK_UNROLL
+                for (std::size_t n = 0; n < N; ++n) {
+                    const ActivationBlock* group = x + n / kActivationGroup * group_stride;
+                    acc[t][n] =
+                        accumulate<kType>(w, scales, group[n % kActivationGroup], acc[t][n]);
+                }
+                quants[t] += kQuantBytes;
+            }
+            x += kActivationGroup;
+        }
+        POTLUCK_UNROLL
+        for (std::size_t t = 0; t < kTiles; ++t)
+            records[t] += kScaleBytes;
+    }
+    POTLUCK_UNROLL
+    for (std::size_t t = 0; t < kTiles; ++t)
+        store<N>(calls[t], acc[t]);
+}
+
+template <TensorType kType, std::size_t... kColumns>
+TileKernels kernels_of(std::index_sequence<kColumns...>) {
+    TileKernels k;
+    ((k.by_columns[kColumns + 1] = tile_kernel<kType, kColumns + 1, 1>), ...);
+    k.pairs[1] = tile_kernel<kType, 1, 2>;
+    k.pairs[2] = tile_kernel<kType, 2, 2>;
+    k.by_columns[16] = tile_kernel<kType, 16, 1>;
+    return k;
+}
+
+/// All widths up to 8, and 16; two tiles at once only where the memory is the limit.
 template <TensorType kType>
 TileKernels kernels_of() {
-    TileKernels k;
-    k.by_columns[1] = tile_kernel<kType, 1>;
-    k.by_columns[2] = tile_kernel<kType, 2>;
-    k.by_columns[3] = tile_kernel<kType, 3>;
-    k.by_columns[4] = tile_kernel<kType, 4>;
-    k.by_columns[5] = tile_kernel<kType, 5>;
-    k.by_columns[6] = tile_kernel<kType, 6>;
-    k.by_columns[7] = tile_kernel<kType, 7>;
-    k.by_columns[8] = tile_kernel<kType, 8>;
-    k.by_columns[16] = tile_kernel<kType, 16>;
-    return k;
+    return kernels_of<kType>(std::make_index_sequence<8>());
 }
 
 }  // namespace

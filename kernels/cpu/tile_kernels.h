@@ -31,10 +31,12 @@ struct TileCall {
     const float* bias;  ///< at the tile's first output, or null
     unsigned rows;      ///< 1..16 outputs that exist
 };
-using TileKernel = void (*)(const TileCall&);
-/// by_columns[N], null for an N that was not compiled; 1 always is.
+using TileKernel = void (*)(const TileCall* calls);
+/// by_columns[N] takes one call, null for an N that was not compiled; 1 always is. pairs[N] takes
+/// two calls that differ in the tile only and may be null.
 struct TileKernels {
     TileKernel by_columns[kMaxTileColumns + 1] = {};
+    TileKernel pairs[kMaxTileColumns + 1] = {};
 };
 
 /// `rows` (1..kFloatTileRows) rows of float weights by N batch rows.

@@ -17,7 +17,7 @@ constexpr std::size_t kTaskBytes = std::size_t{192} << 10;
 /// Below this a task is too short to be worth handing over.
 constexpr std::size_t kMinTaskBytes = std::size_t{16} << 10;
 /// Tasks that each thread should find, so that no thread waits long for the last one.
-constexpr std::size_t kTasksPerThread = 8;
+constexpr std::size_t kTasksPerThread = 4;
 /// Batch rows are only divided in multiples of this, the widest kernel.
 constexpr std::size_t kRowChunk = 64;
 static_assert(kRowChunk % kMaxTileColumns == 0);
@@ -83,24 +83,31 @@ void matmul_tiles(ThreadPool& pool, const CpuWeight& weight, const MatmulArgs& a
                   const TileKernels& kernels) {
     const TileLayout layout(weight.type(), weight.columns(), weight.rows());
     const auto* x = reinterpret_cast<const ActivationBlock*>(args.activations);
-    const auto one_tile = [&](std::size_t tile, std::size_t row, std::size_t width) {
+    const auto call = [&](std::size_t tile, std::size_t row) -> TileCall {
         const std::size_t output = tile * kTileRows;
-        const TileCall call = {
-            .quants = weight.data() + tile * layout.tile_quants,
-            .scales = weight.data() + layout.scales_at + tile * layout.tile_scales,
-            .x = x + activation_index(row, layout.blocks),
-            .blocks = layout.blocks,
-            .out = args.out + row * weight.rows() + output,
-            .out_stride = weight.rows(),
-            .bias = args.bias == nullptr ? nullptr : args.bias + output,
-            .rows = static_cast<unsigned>(std::min(kTileRows, weight.rows() - output))};
-        kernels.by_columns[width](call);
+        return {.quants = weight.data() + tile * layout.tile_quants,
+                .scales = weight.data() + layout.scales_at + tile * layout.tile_scales,
+                .x = x + activation_index(row, layout.blocks),
+                .blocks = layout.blocks,
+                .out = args.out + row * weight.rows() + output,
+                .out_stride = weight.rows(),
+                .bias = args.bias == nullptr ? nullptr : args.bias + output,
+                .rows = static_cast<unsigned>(std::min(kTileRows, weight.rows() - output))};
     };
     auto work = [&](std::size_t tile, std::size_t end_tile, std::size_t row, std::size_t end_row) {
         while (row < end_row) {
             const std::size_t width = widest(kernels.by_columns, end_row - row);
-            for (std::size_t t = tile; t < end_tile; ++t)
-                one_tile(t, row, width);
+            const TileKernel pair = kernels.pairs[width];
+            // The two tiles of a pair lie half a task apart: two long streams for the memory.
+            const std::size_t half = pair == nullptr ? 0 : (end_tile - tile) / 2;
+            for (std::size_t t = tile; t < tile + half; ++t) {
+                const TileCall calls[2] = {call(t, row), call(t + half, row)};
+                pair(calls);
+            }
+            for (std::size_t t = tile + 2 * half; t < end_tile; ++t) {
+                const TileCall one = call(t, row);
+                kernels.by_columns[width](&one);
+            }
             row += width;
         }
     };
@@ -129,7 +136,7 @@ void matmul_kept(ThreadPool& pool, const CpuWeight& weight, const MatmulArgs& ar
                                    .out_stride = weight.rows(),
                                    .bias = args.bias == nullptr ? nullptr : args.bias + output,
                                    .rows = static_cast<unsigned>(rows)};
-            kernels.by_columns[width](call);
+            kernels.by_columns[width](&call);
             row += width;
         }
     };
