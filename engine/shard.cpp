@@ -52,7 +52,7 @@ struct Shard::Impl {
     }
     float* at(model::ValueId v) const { return slots[plan.slot_of[v.index]]->as<float>(); }
 
-    std::shared_ptr<const model::gguf::Gguf> file;  ///< if weights refer to it
+    std::shared_ptr<const model::gguf::Gguf> kept_file;  ///< if weights refer to it
     kernels::Device& device;
     model::Graph graph;
     model::ModelConfig config;
@@ -293,7 +293,7 @@ Result<std::unique_ptr<Shard>> Shard::load(std::shared_ptr<const model::gguf::Gg
     POTLUCK_ASSIGN(model::Graph graph, model::build_shard(*file, model, options.part));
     auto impl = std::make_unique<Impl>(device, std::move(graph), model.config, options);
     POTLUCK_TRY(impl->load(*file, progress));
-    if (device.keeps_bytes()) impl->file = std::move(file);
+    if (device.keeps_bytes()) impl->kept_file = std::move(file);
     return std::unique_ptr<Shard>(new Shard(std::move(impl)));
 }
 

@@ -47,9 +47,10 @@ bool spin_until(Ready ready) {
 void bind_to_core(const cpu_set_t& allowed, std::size_t n) {
     const int count = CPU_COUNT(&allowed);
     if (count == 0) return;
-    auto left = static_cast<int>(n % static_cast<std::size_t>(count));
-    for (int core = 0; core < CPU_SETSIZE; ++core) {
-        if (!CPU_ISSET(core, &allowed) || left-- > 0) continue;
+    std::size_t left = n % static_cast<std::size_t>(count);
+    for (std::size_t core = 0; core < CPU_SETSIZE; ++core) {
+        if (!CPU_ISSET(core, &allowed)) continue;
+        if (left-- > 0) continue;
         cpu_set_t one;
         CPU_ZERO(&one);
         CPU_SET(core, &one);

@@ -143,7 +143,7 @@ TEST(ThreadPoolSharing, BoundThreadsKeepToOneCoreEach) {
         cpu_set_t caller;
         ::sched_getaffinity(0, sizeof caller, &caller);
         // The second core of the process, or the first if there is but one.
-        int core = 0;
+        std::size_t core = 0;
         for (int left = CPU_COUNT(&before) > 1 ? 1 : 0; !CPU_ISSET(core, &before) || left-- > 0;)
             ++core;
         EXPECT_TRUE(CPU_ISSET(core, &caller));
