@@ -99,8 +99,9 @@ Result<std::vector<Weight>> load_weights(kernels::Device& device, const model::g
     // fullest, that should be a small one.
     std::vector<std::size_t> order(graph.weights.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
-    std::stable_sort(order.begin(), order.end(),
-                     [&](std::size_t a, std::size_t b) { return bytes_of(a) > bytes_of(b); });
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+        return bytes_of(a) != bytes_of(b) ? bytes_of(a) > bytes_of(b) : a < b;
+    });
     std::uint64_t total = 0;
     for (const std::size_t i : order)
         total += bytes_of(i);
