@@ -10,17 +10,13 @@
 #include "bench/measure.h"
 #include "bench/report.h"
 #include "cli/commands.h"
+#include "cli/failure.h"
 #include "engine/open_model.h"
 
 namespace potluck::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-int fail(const Error& e) {
-    std::cerr << "potluck: " << e.message << "\n";
-    return e.code == ErrorCode::kInvalidArgument ? 2 : 1;
-}
 
 /// Lines on stderr: each new thing at once, how far it is at most once a second.
 class ProgressLines {

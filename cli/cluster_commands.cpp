@@ -19,6 +19,7 @@
 #include "cli/child_process.h"
 #include "cli/commands.h"
 #include "cli/devices.h"
+#include "cli/failure.h"
 #include "coordinator/api/server.h"
 #include "coordinator/service/coordinator_service.h"
 #include "transport/tcp.h"
@@ -26,11 +27,6 @@
 
 namespace potluck::cli {
 namespace {
-
-int fail(const Error& e) {
-    std::cerr << "potluck: " << e.message << "\n";
-    return e.code == ErrorCode::kInvalidArgument ? 2 : 1;
-}
 
 /// A coordinator with its API on one loop.
 struct Coordinator {
@@ -118,8 +114,7 @@ std::vector<std::string> worker_arguments(const ClusterOptions& options,
     if (cpu.no_repack) arguments.emplace_back("--no-repack");
     if (cpu.pin) {
         // One worker's cores after another's.
-        const auto devices = 1 + static_cast<std::size_t>(std::count(options.devices.begin(),
-                                                                     options.devices.end(), ','));
+        const std::size_t devices = device_count(options.devices);
         arguments.insert(arguments.end(),
                          {"--pin", "--first-core", std::to_string(index * devices * threads)});
     }

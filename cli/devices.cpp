@@ -35,9 +35,13 @@ Result<kernels::cpu::CpuOptions> cpu_options(const DeviceOptions& options) {
         fmt::format("instruction set '{}' is not known (scalar, avx2, avx512)", options.isa));
 }
 
+std::size_t device_count(const std::string& names) {
+    return static_cast<std::size_t>(std::count(names.begin(), names.end(), ',')) + 1;
+}
+
 Result<std::vector<std::unique_ptr<kernels::Device>>> make_devices(const std::string& names,
                                                                    const DeviceOptions& options) {
-    const auto count = static_cast<std::size_t>(std::count(names.begin(), names.end(), ',')) + 1;
+    const std::size_t count = device_count(names);
     std::vector<std::unique_ptr<kernels::Device>> devices;
     std::istringstream list(names);
     for (std::string name; std::getline(list, name, ',');) {

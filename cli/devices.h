@@ -23,6 +23,9 @@ struct DeviceOptions {
 /// kInvalidArgument if the instruction set has no name that is known.
 Result<kernels::cpu::CpuOptions> cpu_options(const DeviceOptions& options);
 
+/// How many devices such a list names.
+std::size_t device_count(const std::string& names);
+
 /// "cpu", "deferred" (a CPU that behaves like a GPU, for tests), or several with commas.
 Result<std::vector<std::unique_ptr<kernels::Device>>> make_devices(const std::string& names,
                                                                    const DeviceOptions& options);

@@ -15,6 +15,7 @@
 #include "base/portable_math.h"
 #include "cli/commands.h"
 #include "cli/devices.h"
+#include "cli/failure.h"
 #include "cli/inspect.h"
 #include "engine/local_runner.h"
 #include "model/tokenizer/tokenizer.h"
@@ -26,11 +27,6 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-int fail(const Error& e) {
-    std::cerr << "potluck: " << e.message << "\n";
-    return e.code == ErrorCode::kInvalidArgument ? 2 : 1;
 }
 
 /// A model in this process, with its device and tokenizer.

@@ -79,20 +79,28 @@ std::size_t widest(const Kernel (&by_columns)[kSize], std::size_t n) {
     return width;
 }
 
+/// A tile of `weight` that lies at `quants` and `scales`, by the batch rows from `row` on.
+TileCall tile_call(const CpuWeight& weight, const MatmulArgs& args, const std::byte* quants,
+                   const std::byte* scales, std::size_t tile, std::size_t row) {
+    const std::size_t blocks = weight.columns() / 32;
+    const std::size_t output = tile * kTileRows;
+    const auto* x = reinterpret_cast<const ActivationBlock*>(args.activations);
+    return {.quants = quants,
+            .scales = scales,
+            .x = x + activation_index(row, blocks),
+            .blocks = blocks,
+            .out = args.out + row * weight.rows() + output,
+            .out_stride = weight.rows(),
+            .bias = args.bias == nullptr ? nullptr : args.bias + output,
+            .rows = static_cast<unsigned>(std::min(kTileRows, weight.rows() - output))};
+}
+
 void matmul_tiles(ThreadPool& pool, const CpuWeight& weight, const MatmulArgs& args,
                   const TileKernels& kernels) {
     const TileLayout layout(weight.type(), weight.columns(), weight.rows());
-    const auto* x = reinterpret_cast<const ActivationBlock*>(args.activations);
-    const auto call = [&](std::size_t tile, std::size_t row) -> TileCall {
-        const std::size_t output = tile * kTileRows;
-        return {.quants = weight.data() + tile * layout.tile_quants,
-                .scales = weight.data() + layout.scales_at + tile * layout.tile_scales,
-                .x = x + activation_index(row, layout.blocks),
-                .blocks = layout.blocks,
-                .out = args.out + row * weight.rows() + output,
-                .out_stride = weight.rows(),
-                .bias = args.bias == nullptr ? nullptr : args.bias + output,
-                .rows = static_cast<unsigned>(std::min(kTileRows, weight.rows() - output))};
+    const auto call = [&](std::size_t tile, std::size_t row) {
+        return tile_call(weight, args, weight.data() + tile * layout.tile_quants,
+                         weight.data() + layout.scales_at + tile * layout.tile_scales, tile, row);
     };
     auto work = [&](std::size_t tile, std::size_t end_tile, std::size_t row, std::size_t end_row) {
         while (row < end_row) {
@@ -120,22 +128,15 @@ void matmul_kept(ThreadPool& pool, const CpuWeight& weight, const MatmulArgs& ar
                  const TileKernels& kernels) {
     const TileLayout layout(weight.type(), weight.columns(), kTileRows);
     const std::size_t stride = weight.row_stride();
-    const auto* x = reinterpret_cast<const ActivationBlock*>(args.activations);
     const auto one_tile = [&](std::byte* packed, std::size_t tile, std::size_t row,
                               std::size_t end_row) {
-        const std::size_t output = tile * kTileRows;
-        const std::size_t rows = std::min(kTileRows, weight.rows() - output);
-        pack_tile(weight.type(), layout, weight.data() + output * stride, stride, rows, 0, packed);
+        const std::size_t first = tile * kTileRows;
+        pack_tile(weight.type(), layout, weight.data() + first * stride, stride,
+                  std::min(kTileRows, weight.rows() - first), 0, packed);
         while (row < end_row) {
             const std::size_t width = widest(kernels.by_columns, end_row - row);
-            const TileCall call = {.quants = packed,
-                                   .scales = packed + layout.scales_at,
-                                   .x = x + activation_index(row, layout.blocks),
-                                   .blocks = layout.blocks,
-                                   .out = args.out + row * weight.rows() + output,
-                                   .out_stride = weight.rows(),
-                                   .bias = args.bias == nullptr ? nullptr : args.bias + output,
-                                   .rows = static_cast<unsigned>(rows)};
+            const TileCall call =
+                tile_call(weight, args, packed, packed + layout.scales_at, tile, row);
             kernels.by_columns[width](&call);
             row += width;
         }

@@ -76,6 +76,15 @@ void randomize_block(TensorType type, std::byte* block, ScaleRange range, std::m
         put(block + at, random_half(range, random));
 }
 
+/// The weight, or a failed test and null.
+std::unique_ptr<PackedWeight> or_failure(Result<std::unique_ptr<PackedWeight>> packed) {
+    if (!packed) {
+        ADD_FAILURE() << packed.error().message;
+        return nullptr;
+    }
+    return std::move(*packed);
+}
+
 }  // namespace
 
 std::vector<TensorType> weight_types() {
@@ -117,24 +126,14 @@ std::vector<float> random_activations(std::size_t columns, std::size_t rows,
 std::unique_ptr<PackedWeight> pack(Isa isa, ThreadPool& pool, std::span<const std::byte> bytes,
                                    TensorType type, std::size_t columns, RowRange range) {
     WeightArena arena;
-    auto packed = weight_kernels(isa).pack(pool, arena, bytes, type, columns, range);
-    if (!packed) {
-        ADD_FAILURE() << packed.error().message;
-        return nullptr;
-    }
-    return std::move(*packed);
+    return or_failure(weight_kernels(isa).pack(pool, arena, bytes, type, columns, range));
 }
 
 std::unique_ptr<PackedWeight> keep(Isa isa, ThreadPool& pool, std::span<const std::byte> bytes,
                                    TensorType type, std::size_t columns, RowRange range) {
     WeightArena arena;
-    auto packed = weight_kernels(isa).keep(
-        pool, arena, std::make_shared<TileScratch>(pool.threads()), bytes, type, columns, range);
-    if (!packed) {
-        ADD_FAILURE() << packed.error().message;
-        return nullptr;
-    }
-    return std::move(*packed);
+    const auto scratch = std::make_shared<TileScratch>(pool.threads());
+    return or_failure(weight_kernels(isa).keep(pool, arena, scratch, bytes, type, columns, range));
 }
 
 AlignedBuffer prepare(Isa isa, ThreadPool& pool, TensorType type, std::span<const float> x,
