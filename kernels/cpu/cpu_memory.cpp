@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,15 +11,16 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/aligned_buffer.h"
+#include "kernels/cpu/page_mapping.h"
 
 namespace potluck::kernels::cpu {
 namespace {
 
 /// From here on a buffer is a mapping of its own, on huge pages if the system gives them.
 constexpr std::size_t kMapFrom = std::size_t{1} << 20;
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 /// How many cgroups above this process's own are looked at.
 constexpr int kMaxCgroupDepth = 32;
 
@@ -86,18 +86,12 @@ class HeapBuffer final : public Buffer {
 
 class MappedBuffer final : public Buffer {
   public:
-    MappedBuffer(std::byte* data, std::size_t mapped, std::size_t size)
-        : data_(data), mapped_(mapped), size_(size) {}
-    ~MappedBuffer() override { ::munmap(data_, mapped_); }
-    MappedBuffer(const MappedBuffer&) = delete;
-    MappedBuffer& operator=(const MappedBuffer&) = delete;
-    std::byte* data() const override { return data_; }
-    std::size_t size() const override { return size_; }
+    explicit MappedBuffer(PageMapping pages) : pages_(std::move(pages)) {}
+    std::byte* data() const override { return pages_.data(); }
+    std::size_t size() const override { return pages_.size(); }
 
   private:
-    std::byte* data_;
-    std::size_t mapped_;
-    std::size_t size_;
+    PageMapping pages_;
 };
 
 tl::unexpected<Error> too_little(std::size_t bytes) {
@@ -106,17 +100,14 @@ tl::unexpected<Error> too_little(std::size_t bytes) {
         fmt::format("{} bytes of memory asked for, {} are free", bytes, available_memory()));
 }
 
-/// A private mapping. Its pages come when they are first written: a KV pool takes what is used of
-/// it, not what it may come to, and a start does not wait for gigabytes of zeros.
+/// A mapping of its own: a KV pool takes what is used of it, not what it may come to, and a start
+/// does not wait for gigabytes of zeros.
 Result<std::unique_ptr<Buffer>> map(std::size_t bytes) {
-    const std::size_t mapped = (bytes + kHugePage - 1) / kHugePage * kHugePage;
-    if (mapped < bytes || mapped > available_memory()) return too_little(bytes);
-    void* const data =
-        ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (data == MAP_FAILED) return too_little(bytes);
-    auto buffer = std::make_unique<MappedBuffer>(static_cast<std::byte*>(data), mapped, bytes);
-    ::madvise(data, mapped, MADV_HUGEPAGE);  // a wish
-    return buffer;
+    const std::size_t taken = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+    if (taken < bytes || taken > available_memory()) return too_little(bytes);
+    auto pages = PageMapping::map(bytes, true);
+    if (!pages) return too_little(bytes);
+    return std::make_unique<MappedBuffer>(std::move(*pages));
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 #include "kernels/cpu/limits.h"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,11 +11,11 @@
 #include <iterator>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "kernels/cpu/cpu_memory.h"
 #include "kernels/cpu/limits_kernels.h"
+#include "kernels/cpu/page_mapping.h"
 #include "kernels/cpu/thread_pool.h"
 
 namespace potluck::kernels::cpu {
@@ -24,52 +23,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 /// How long one window of products lasts: far longer than a start of threads, shorter than a time
 /// slice of what else the machine does, so that some window has the cores for itself.
 constexpr double kWindowSeconds = 0.001;
 constexpr std::size_t kWindowsPerPass = 50;
 constexpr std::size_t kFirstRounds = 1000;
-
-/// An anonymous mapping on pages of the size asked for, if the system gives them.
-class Pages {
-  public:
-    Pages() = default;
-    Pages(Pages&& from) noexcept
-        : base_(std::exchange(from.base_, nullptr)),
-          mapped_(from.mapped_),
-          data_(from.data_),
-          size_(from.size_) {}
-    Pages& operator=(Pages&&) = delete;
-    ~Pages() {
-        if (base_ != nullptr) ::munmap(base_, mapped_);
-    }
-
-    static Result<Pages> map(std::size_t size, bool huge) {
-        Pages pages;
-        pages.size_ = size;
-        pages.mapped_ = size + kHugePage;  // so that a boundary of a huge page lies within
-        void* const base = ::mmap(nullptr, pages.mapped_, PROT_READ | PROT_WRITE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (base == MAP_FAILED)
-            return error(ErrorCode::kResourceExhausted,
-                         fmt::format("not enough memory to measure its speed with {} bytes", size));
-        pages.base_ = base;
-        const std::size_t past = reinterpret_cast<std::uintptr_t>(base) % kHugePage;
-        pages.data_ = static_cast<std::byte*>(base) + (kHugePage - past) % kHugePage;
-        ::madvise(base, pages.mapped_, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-        return pages;
-    }
-
-    std::byte* data() const { return data_; }
-    std::size_t size() const { return size_; }
-
-  private:
-    void* base_ = nullptr;
-    std::size_t mapped_ = 0;
-    std::byte* data_ = nullptr;
-    std::size_t size_ = 0;
-};
 
 /// Runs work(thread) on all threads of a pool, which begin together; the seconds from the first
 /// begin to the last end.
@@ -110,20 +68,23 @@ Result<double> read_gbps(ThreadPool& pool, const LimitKernels& kernels, std::siz
                          std::size_t passes, bool huge) {
     const std::size_t n = pool.threads();
     const std::size_t part = std::max(bytes / n / kHugePage, std::size_t{1}) * kHugePage;
-    POTLUCK_ASSIGN(const Pages pages, Pages::map(part * n, huge));
+    const auto pages = PageMapping::map(part * n, huge);
+    if (!pages)
+        return error(ErrorCode::kResourceExhausted,
+                     fmt::format("not enough memory to measure its speed with {} bytes", part * n));
     const std::size_t huge_before = huge_page_bytes();
     // Each thread writes its own part first, so that the pages lie near it.
-    timed_together(pool,
-                   [&](std::size_t thread) { std::memset(pages.data() + thread * part, 1, part); });
+    timed_together(
+        pool, [&](std::size_t thread) { std::memset(pages->data() + thread * part, 1, part); });
     const std::size_t huge_now = huge_page_bytes();
     const std::size_t given = huge_now - std::min(huge_now, huge_before);
-    if (huge && given < pages.size() / 10 * 9) return 0.0;
+    if (huge && given < pages->size() / 10 * 9) return 0.0;
     double best = 0;
     for (std::size_t pass = 0; pass < passes; ++pass) {
         const double seconds = timed_together(pool, [&](std::size_t thread) {
-            keep(kernels.read(pages.data() + thread * part, part));
+            keep(kernels.read(pages->data() + thread * part, part));
         });
-        best = std::max(best, static_cast<double>(pages.size()) / seconds / 1e9);
+        best = std::max(best, static_cast<double>(pages->size()) / seconds / 1e9);
     }
     return best;
 }

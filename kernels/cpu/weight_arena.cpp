@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "kernels/cpu/cpu_memory.h"
+#include "kernels/cpu/page_mapping.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -21,7 +22,6 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kSmallPage = 4096;
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
 /// Address space of a region; memory is taken only where weights are written.
 constexpr std::size_t kRegionBytes = std::size_t{256} << 20;
 
@@ -38,38 +38,18 @@ tl::unexpected<Error> too_little(std::size_t bytes) {
 
 class PackedMemory::Region {
   public:
-    /// Null if the system has no such piece of address space.
-    static std::shared_ptr<Region> map(std::size_t bytes) {
-        // A huge page more, so that the region can begin at the border of one.
-        const std::size_t mapped = bytes + kHugePage;
-        void* const address = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
-                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (address == MAP_FAILED) return nullptr;
-        ::madvise(address, mapped, MADV_HUGEPAGE);  // a wish
-        return std::make_shared<Region>(static_cast<std::byte*>(address), mapped, bytes);
+    explicit Region(PageMapping pages) : pages_(std::move(pages)) {
+        ASAN_POISON_MEMORY_REGION(begin(), bytes());
     }
-
-    Region(std::byte* mapping, std::size_t mapped, std::size_t bytes)
-        : mapping_(mapping), mapped_(mapped), bytes_(bytes) {
-        const auto address = reinterpret_cast<std::uintptr_t>(mapping);
-        begin_ = mapping + (round_up(address, kHugePage) - address);
-        ASAN_POISON_MEMORY_REGION(begin_, bytes_);
-    }
-    ~Region() {
-        ASAN_UNPOISON_MEMORY_REGION(begin_, bytes_);
-        ::munmap(mapping_, mapped_);
-    }
+    ~Region() { ASAN_UNPOISON_MEMORY_REGION(begin(), bytes()); }
     Region(const Region&) = delete;
     Region& operator=(const Region&) = delete;
 
-    std::byte* begin() const { return begin_; }
-    std::size_t bytes() const { return bytes_; }
+    std::byte* begin() const { return pages_.data(); }
+    std::size_t bytes() const { return pages_.size(); }
 
   private:
-    std::byte* mapping_;
-    std::size_t mapped_;
-    std::byte* begin_ = nullptr;
-    std::size_t bytes_;
+    PageMapping pages_;
 };
 
 PackedMemory::PackedMemory(std::shared_ptr<Region> region, std::byte* data, std::size_t size)
@@ -106,9 +86,10 @@ Result<PackedMemory> WeightArena::allocate(std::size_t bytes) {
     const std::size_t taken = round_up(bytes, kAlignment) + kAlignment;
     if (region_ == nullptr || region_->bytes() - used_ < taken) {
         if (bytes > available_memory()) return too_little(bytes);
-        region_ = PackedMemory::Region::map(std::max(kRegionBytes, round_up(taken, kHugePage)));
+        auto pages = PageMapping::map(std::max(kRegionBytes, round_up(taken, kHugePage)), true);
+        if (!pages) return too_little(bytes);
+        region_ = std::make_shared<PackedMemory::Region>(std::move(*pages));
         used_ = 0;
-        if (region_ == nullptr) return too_little(bytes);
     }
     std::byte* const data = region_->begin() + used_;
     used_ += taken;
