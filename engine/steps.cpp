@@ -77,10 +77,21 @@ class Binder {
                 quantised_ = node.a;
             }
         }
-        push(kernels::MatmulArgs{.weight = weight,
-                                 .activations = activations,
-                                 .bias = vector(node.bias),
-                                 .out = at(node.out)});
+        const kernels::MatmulArgs product{.weight = weight,
+                                          .activations = activations,
+                                          .bias = vector(node.bias),
+                                          .out = at(node.out)};
+        // Products of the same value that follow one another become one step.
+        auto* group =
+            steps_.empty() ? nullptr : std::get_if<kernels::MatmulGroupArgs>(&steps_.back().step);
+        if (group == nullptr || multiplied_ != node.a ||
+            group->products[0].activations != activations ||
+            group->n_products == kernels::MatmulGroupArgs::kMax) {
+            push(kernels::MatmulGroupArgs{});
+            group = &std::get<kernels::MatmulGroupArgs>(steps_.back().step);
+        }
+        group->products[group->n_products++] = product;
+        multiplied_ = node.a;
     }
 
     void rotate(const Node& node) {
@@ -117,7 +128,8 @@ class Binder {
 
     const BindContext& c_;
     std::vector<SizedStep> steps_;
-    std::optional<model::ValueId> quantised_;
+    std::optional<model::ValueId> quantised_;   ///< whose int8 form is there
+    std::optional<model::ValueId> multiplied_;  ///< by the last product
 };
 
 struct Caller {
@@ -128,7 +140,14 @@ struct Caller {
     Status operator()(kernels::EmbedArgs a) const { return rows(ops.embed, a); }
     Status operator()(kernels::RmsNormArgs a) const { return rows(ops.rms_norm, a); }
     Status operator()(kernels::QuantizeArgs a) const { return rows(ops.quantize, a); }
-    Status operator()(kernels::MatmulArgs a) const { return rows(ops.matmul, a); }
+    Status operator()(kernels::MatmulGroupArgs a) const {
+        for (auto& product : std::span(a.products).first(a.n_products))
+            product.n_rows = n;
+        if (ops.matmul_group != nullptr) return ops.matmul_group(stream, a);
+        for (const auto& product : std::span(a.products).first(a.n_products))
+            POTLUCK_TRY(ops.matmul(stream, product));
+        return {};
+    }
     Status operator()(kernels::RopeArgs a) const { return rows(ops.rope, a); }
     Status operator()(kernels::KvStoreArgs a) const { return rows(ops.kv_store, a); }
     Status operator()(kernels::AttentionArgs a) const { return rows(ops.attention, a); }

@@ -16,7 +16,7 @@
 namespace potluck::engine {
 
 using Step = std::variant<kernels::EmbedArgs, kernels::RmsNormArgs, kernels::QuantizeArgs,
-                          kernels::MatmulArgs, kernels::RopeArgs, kernels::KvStoreArgs,
+                          kernels::MatmulGroupArgs, kernels::RopeArgs, kernels::KvStoreArgs,
                           kernels::AttentionArgs, kernels::SwigluArgs, kernels::AddArgs>;
 
 /// A call and how much of its size comes with each row: groups for norms, values for sums.

@@ -139,11 +139,12 @@ void bench_type(const Options& options, TensorType type) {
                                         .n_rows = batch,
                                         .columns = options.columns,
                                         .out = activations.data()});
+            const MatmulArgs args{.weight = weight.get(),
+                                  .activations = activations.data(),
+                                  .n_rows = batch,
+                                  .out = out.data()};
             const double s = best_seconds(threads, options.seconds, [&] {
-                kernels.matmul(pool, {.weight = weight.get(),
-                                      .activations = activations.data(),
-                                      .n_rows = batch,
-                                      .out = out.data()});
+                kernels.matmul(pool, {&args, 1});
             });
             const double operations = 2.0 * static_cast<double>(batch) *
                                       static_cast<double>(options.rows) *

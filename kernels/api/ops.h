@@ -8,6 +8,7 @@
 // row-major, one batch row after another; "row" always means a row of the batch (one token), never
 // a weight's row.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -150,6 +151,12 @@ struct GatherRowsArgs {
     float* out = nullptr;  ///< [n_rows][width]
 };
 
+/// Several products of the same rows, as of q, k and v.
+struct MatmulGroupArgs {
+    static constexpr std::size_t kMax = 4;
+    std::array<MatmulArgs, kMax> products;  ///< each with the same activations and n_rows
+    std::size_t n_products = 0;
+};
 /// rms_norm followed by quantize, without the f32 rows in between.
 struct RmsNormQuantizeArgs {
     RmsNormArgs norm;  ///< norm.out is not written
@@ -186,6 +193,7 @@ struct OpTable {
     Op<GatherRowsArgs> gather_rows = nullptr;
 
     // Optional: null means that the engine calls the plain ops one after another.
+    Op<MatmulGroupArgs> matmul_group = nullptr;
     Op<RmsNormQuantizeArgs> rms_norm_quantize = nullptr;
     Op<SwigluQuantizeArgs> swiglu_quantize = nullptr;
     Op<RopeKvStoreArgs> rope_kv_store = nullptr;

@@ -14,9 +14,12 @@ struct ActivationBlock {
     float d;              ///< max |x| / c for the best c of 127 … 120
     float s;              ///< d times the sum of q
     std::int16_t sum[2];  ///< sums of q over the two halves of 16: |sum| <= 2032
-    std::int8_t q[32];    ///< -127 … 127, never -128
+    /// -8 times the sum of q: where a product begins that takes weights q + 8 for q. Other
+    /// offsets are this one, shifted.
+    std::int32_t minus_8_sums;
+    std::int8_t q[32];  ///< -127 … 127, never -128
 };
-static_assert(sizeof(ActivationBlock) == 44 && alignof(ActivationBlock) == 4);
+static_assert(sizeof(ActivationBlock) == 48 && alignof(ActivationBlock) == 4);
 
 /// Scales that are tried for a block: max |x| over 127, 126, … The one with the least squared error
 /// wins (docs/arithmetic.md).

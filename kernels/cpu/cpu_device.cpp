@@ -84,12 +84,26 @@ Status quantize_op(Stream& stream, const QuantizeArgs& args) {
     return {};
 }
 
-Status matmul_op(Stream& stream, const MatmulArgs& args) {
-    if (args.n_rows == 0) return {};
-    POTLUCK_TRY(require(args.weight && args.activations && args.out, "matmul", "null pointer"));
+Status multiply(Stream& stream, std::span<const MatmulArgs> products) {
+    for (const MatmulArgs& args : products) {
+        if (args.n_rows == 0) return {};
+        POTLUCK_TRY(require(args.weight && args.activations && args.out, "matmul", "null pointer"));
+        POTLUCK_TRY(require(args.n_rows == products.front().n_rows, "matmul_group",
+                            "products of different numbers of rows"));
+    }
     Core& core = core_of(stream);
-    core.weights.matmul(core.pool, args);
+    core.weights.matmul(core.pool, products);
     return {};
+}
+
+Status matmul_op(Stream& stream, const MatmulArgs& args) {
+    return multiply(stream, {&args, 1});
+}
+
+Status matmul_group_op(Stream& stream, const MatmulGroupArgs& args) {
+    POTLUCK_TRY(require(args.n_products > 0 && args.n_products <= MatmulGroupArgs::kMax,
+                        "matmul_group", "number of products out of range"));
+    return multiply(stream, std::span(args.products).first(args.n_products));
 }
 
 constexpr OpTable kOps = {
@@ -105,6 +119,7 @@ constexpr OpTable kOps = {
     .swiglu = float_op<SwigluArgs, swiglu>,
     .add = float_op<AddArgs, add>,
     .gather_rows = float_op<GatherRowsArgs, gather_rows>,
+    .matmul_group = matmul_group_op,
 };
 
 class CpuDevice final : public Device {

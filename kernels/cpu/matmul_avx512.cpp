@@ -13,6 +13,7 @@
 #endif
 #include <immintrin.h>
 
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -147,7 +148,7 @@ struct Scales {
     __m512 d;
     __m512 m;          ///< m, or -(dmin * min)
     __m512i scale[2];  ///< of the halves
-    __m512i unoffset;  ///< pairs of int16 to multiply with the sums of the halves
+    __m512i unoffset;  ///< of the halves: pairs of int16 to multiply with their sums
     __m512 dmin;
     __m512i mins;  ///< pairs of int16
 };
@@ -169,14 +170,12 @@ template <TensorType kType>
 POTLUCK_INLINE Scales load_scales(const std::byte* record, std::size_t sub) {
     constexpr TileFormat kFormat = tile_format(kType);
     constexpr ScaleRecord kRecord = kFormat.scales;
-    constexpr int kOffset = unsigned_offset(kFormat);
     Scales s;
     if constexpr (kRecord == ScaleRecord::kExponent) {
         s.d = load_exponents(record);
     } else {
         s.d = load_halves(record);
     }
-    s.unoffset = _mm512_set1_epi16(-kOffset);
     if constexpr (kRecord == ScaleRecord::kHalfPair) s.m = load_halves(record + 32);
     if constexpr (kRecord == ScaleRecord::kSubScale)
         s.d = _mm512_mul_ps(s.d, _mm512_cvtepi32_ps(load_int8(record + 32 + 16 * sub)));
@@ -191,7 +190,8 @@ POTLUCK_INLINE Scales load_scales(const std::byte* record, std::size_t sub) {
         const std::byte* small = record + 32 + 32 * sub;
         s.scale[0] = load_int8(small);
         s.scale[1] = load_int8(small + 16);
-        s.unoffset = _mm512_mullo_epi16(int16_pair(s.scale[0], s.scale[1]), s.unoffset);
+        s.unoffset = _mm512_mullo_epi16(int16_pair(s.scale[0], s.scale[1]),
+                                        _mm512_set1_epi16(-unsigned_offset(kFormat)));
     }
     if constexpr (kRecord == ScaleRecord::kHalfScaleMins) {
         const __m512i low = _mm512_set1_epi32(15);
@@ -218,8 +218,10 @@ POTLUCK_INLINE __m512 accumulate(const __m512i w[8], const Scales& s, const Acti
     const __m512i sums = broadcast4(x.sum);
     __m512i first = zero;
     __m512i second = zero;
+    // What the offset adds is taken away beforehand.
     if constexpr (!kHalves && unsigned_offset(kFormat) != 0)
-        first = _mm512_dpwssd_epi32(first, s.unoffset, sums);
+        first = _mm512_slli_epi32(_mm512_set1_epi32(x.minus_8_sums),
+                                  std::countr_zero(unsigned_offset(kFormat) / 8U));
     POTLUCK_UNROLL
     for (int g = 0; g < 4; ++g) {
         first = _mm512_dpbusd_epi32(first, w[g], broadcast4(x.q + 4 * g));
@@ -250,11 +252,11 @@ POTLUCK_INLINE __m512 accumulate(const __m512i w[8], const Scales& s, const Acti
 template <std::size_t kTiles>
 constexpr std::size_t kPrefetchDistance = kTiles == 1 ? 4096 : 2048;
 
-template <std::size_t kBytes>
+template <std::size_t kBytes, _mm_hint kHint>
 POTLUCK_INLINE void prefetch(const std::byte* p) {
     POTLUCK_UNROLL
     for (std::size_t line = 0; line < kBytes; line += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(p + line), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(p + line), kHint);
 }
 
 template <std::size_t N>
@@ -276,6 +278,8 @@ void tile_kernel(const TileCall* calls) {
     constexpr std::size_t kQuantBytes = kFormat.quant_bytes();
     constexpr std::size_t kScaleBytes = kFormat.scale_bytes();
     constexpr std::size_t kSubs = kFormat.subs();
+    // Narrow kernels use a weight once; the widest finds it in the second-level cache again.
+    constexpr _mm_hint kHint = N < kMaxTileColumns ? _MM_HINT_NTA : _MM_HINT_T0;
     const std::size_t blocks = calls[0].blocks;
     const std::size_t group_stride = kActivationGroup * blocks;
     const std::byte* quants[kTiles];
@@ -294,7 +298,7 @@ void tile_kernel(const TileCall* calls) {
         for (std::size_t sub = 0; sub < kSubs; ++sub) {
             POTLUCK_UNROLL
             for (std::size_t t = 0; t < kTiles; ++t) {
-                prefetch<kQuantBytes>(quants[t] + kPrefetchDistance<kTiles>);
+                prefetch<kQuantBytes, kHint>(quants[t] + kPrefetchDistance<kTiles>);
                 __m512i w[8];
                 decode<kType>(quants[t], w);
                 const Scales scales = load_scales<kType>(records[t], sub);

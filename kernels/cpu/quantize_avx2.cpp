@@ -121,6 +121,7 @@ inline void quantize_block(const float* x, ActivationBlock& out) {
     out.s = d * static_cast<float>(sum0 + sum1);
     out.sum[0] = static_cast<std::int16_t>(sum0);
     out.sum[1] = static_cast<std::int16_t>(sum1);
+    out.minus_8_sums = -8 * (sum0 + sum1);
     // The packs work within 128-bit lanes; the permutation restores the order of the dwords.
     const __m256i bytes =
         _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));

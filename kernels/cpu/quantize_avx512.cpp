@@ -114,6 +114,7 @@ inline void store_quants(const float* x, const ScaleChoice& choice, ActivationBl
     out.s = d * static_cast<float>(sum0 + sum1);
     out.sum[0] = static_cast<std::int16_t>(sum0);
     out.sum[1] = static_cast<std::int16_t>(sum1);
+    out.minus_8_sums = -8 * (sum0 + sum1);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out.q), q0);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out.q + 16), q1);
 }

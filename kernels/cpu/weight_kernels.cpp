@@ -23,8 +23,8 @@ void quantize(ThreadPool& pool, const QuantizeArgs& args) {
 }
 
 template <const VectorKernels& kKernels>
-void matmul(ThreadPool& pool, const MatmulArgs& args) {
-    matmul_vector(pool, args, kKernels);
+void matmul(ThreadPool& pool, std::span<const MatmulArgs> products) {
+    matmul_vector(pool, products, kKernels);
 }
 
 constexpr WeightKernels kScalar = {.pack = pack_scalar,

@@ -37,7 +37,8 @@ struct WeightKernels {
     std::size_t (*activation_bytes)(ActivationForm form, std::size_t rows,
                                     std::size_t columns) = nullptr;
     void (*quantize)(ThreadPool& pool, const QuantizeArgs& args) = nullptr;
-    void (*matmul)(ThreadPool& pool, const MatmulArgs& args) = nullptr;
+    /// Products of the same rows: their work is shared out together.
+    void (*matmul)(ThreadPool& pool, std::span<const MatmulArgs> products) = nullptr;
     void (*embed)(ThreadPool& pool, const EmbedArgs& args) = nullptr;
     std::optional<std::string> (*unsupported)(TensorType type, std::size_t columns) = nullptr;
 };

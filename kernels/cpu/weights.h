@@ -24,7 +24,7 @@ Result<std::unique_ptr<PackedWeight>> keep_scalar(ThreadPool& pool, WeightArena&
                                                   std::span<const std::byte> bytes, TensorType type,
                                                   std::size_t columns, RowRange range);
 std::size_t packed_bytes_scalar(TensorType type, std::size_t columns, std::size_t rows);
-void matmul_scalar(ThreadPool& pool, const MatmulArgs& args);
+void matmul_scalar(ThreadPool& pool, std::span<const MatmulArgs> products);
 void quantize_scalar(const float* x, std::size_t blocks, std::size_t begin, std::size_t end,
                      ActivationBlock* out);
 
@@ -36,7 +36,8 @@ Result<std::unique_ptr<PackedWeight>> keep_vector(ThreadPool& pool, WeightArena&
                                                   std::span<const std::byte> bytes, TensorType type,
                                                   std::size_t columns, RowRange range);
 std::size_t packed_bytes_vector(TensorType type, std::size_t columns, std::size_t rows);
-void matmul_vector(ThreadPool& pool, const MatmulArgs& args, const VectorKernels& kernels);
+void matmul_vector(ThreadPool& pool, std::span<const MatmulArgs> products,
+                   const VectorKernels& kernels);
 
 /// Common to all: splits the blocks of all rows over the pool.
 void quantize_rows(ThreadPool& pool, const QuantizeArgs& args, QuantizeKernel kernel);

@@ -131,6 +131,7 @@ void quantize_block(const float* x, ActivationBlock& out) {
     out.s = d * static_cast<float>(sum[0] + sum[1]);
     out.sum[0] = static_cast<std::int16_t>(sum[0]);
     out.sum[1] = static_cast<std::int16_t>(sum[1]);
+    out.minus_8_sums = -8 * (sum[0] + sum[1]);
 }
 
 }  // namespace
@@ -143,11 +144,13 @@ void quantize_scalar(const float* x, std::size_t blocks, std::size_t begin, std:
     }
 }
 
-void matmul_scalar(ThreadPool& pool, const MatmulArgs& args) {
-    const CpuWeight& weight = cpu_weight(args.weight);
-    POTLUCK_CHECK(weight.layout() == WeightLayout::kBlocks);
-    auto task = [&](std::size_t output) { one_output(weight, output, args); };
-    pool.run(weight.rows(), task);
+void matmul_scalar(ThreadPool& pool, std::span<const MatmulArgs> products) {
+    for (const MatmulArgs& args : products) {
+        const CpuWeight& weight = cpu_weight(args.weight);
+        POTLUCK_CHECK(weight.layout() == WeightLayout::kBlocks);
+        auto task = [&](std::size_t output) { one_output(weight, output, args); };
+        pool.run(weight.rows(), task);
+    }
 }
 
 Result<std::unique_ptr<PackedWeight>> pack_scalar(ThreadPool& pool, WeightArena& arena,

@@ -35,8 +35,8 @@ using Command =
     std::variant<std::monostate, Upload, Download, Call<EmbedArgs>, Call<RmsNormArgs>,
                  Call<QuantizeArgs>, Call<MatmulArgs>, Call<RopeAnglesArgs>, Call<RopeArgs>,
                  Call<KvStoreArgs>, Call<KvCopyArgs>, Call<AttentionArgs>, Call<SwigluArgs>,
-                 Call<AddArgs>, Call<GatherRowsArgs>, Call<RmsNormQuantizeArgs>,
-                 Call<SwigluQuantizeArgs>, Call<RopeKvStoreArgs>>;
+                 Call<AddArgs>, Call<GatherRowsArgs>, Call<MatmulGroupArgs>,
+                 Call<RmsNormQuantizeArgs>, Call<SwigluQuantizeArgs>, Call<RopeKvStoreArgs>>;
 
 class DeferredBuffer final : public Buffer {
   public:
@@ -139,6 +139,7 @@ OpTable deferred_ops(const OpTable& inner) {
     fill.template operator()<SwigluArgs, &OpTable::swiglu>();
     fill.template operator()<AddArgs, &OpTable::add>();
     fill.template operator()<GatherRowsArgs, &OpTable::gather_rows>();
+    fill.template operator()<MatmulGroupArgs, &OpTable::matmul_group>();
     fill.template operator()<RmsNormQuantizeArgs, &OpTable::rms_norm_quantize>();
     fill.template operator()<SwigluQuantizeArgs, &OpTable::swiglu_quantize>();
     fill.template operator()<RopeKvStoreArgs, &OpTable::rope_kv_store>();

@@ -131,6 +131,41 @@ TEST_P(WeightsMatmul, KeptRowsAreTheCallersBytes) {
                              std::span(rows).first(3 * shape.columns)));
 }
 
+// Products of one group share their tasks; each has the bits that it has alone.
+TEST_P(WeightsMatmul, InAGroupAsAlone) {
+    const auto [isa, type] = GetParam();
+    POTLUCK_SKIP_WITHOUT(isa);
+    std::mt19937_64 random(11);
+    constexpr std::size_t kColumns = 512;
+    constexpr std::size_t kOutputs[] = {601, 17, 1, 320};
+    const auto x = random_activations(kColumns, 33, random);
+    ThreadPool pool(2);
+    std::vector<std::unique_ptr<PackedWeight>> weights;
+    for (const std::size_t outputs : kOutputs) {
+        const auto bytes = random_weights(type, kColumns, outputs, ScaleRange::kUsual, random);
+        weights.push_back(pack(isa, pool, bytes, type, kColumns, {0, outputs}));
+        ASSERT_NE(weights.back(), nullptr);
+    }
+    for (const std::size_t n : {1U, 2U, 7U, 33U}) {
+        const auto rows = std::span(x).first(n * kColumns);
+        const AlignedBuffer activations = prepare(isa, pool, type, rows, kColumns);
+        std::vector<std::vector<float>> out;
+        std::vector<MatmulArgs> products;
+        for (std::size_t i = 0; i < weights.size(); ++i) {
+            out.emplace_back(n * kOutputs[i]);
+            products.push_back({.weight = weights[i].get(),
+                                .activations = activations.data(),
+                                .n_rows = n,
+                                .out = out.back().data()});
+        }
+        weight_kernels(isa).matmul(pool, products);
+        for (std::size_t i = 0; i < weights.size(); ++i) {
+            ASSERT_EQ("", difference(out[i], multiply(isa, pool, *weights[i], rows, {})))
+                << "product " << i << ", " << n << " rows";
+        }
+    }
+}
+
 // Wide enough that the batch rows and the weights are both divided into several tasks.
 TEST_P(WeightsMatmul, DividedOverManyTasks) {
     const auto [isa, type] = GetParam();

@@ -157,11 +157,12 @@ std::vector<float> multiply(Isa isa, ThreadPool& pool, const PackedWeight& weigh
     // One more than needed: whoever writes beyond the end is seen.
     constexpr float kGuard = 12345.0F;
     std::vector<float> out(rows * weight.rows() + 1, kGuard);
-    weight_kernels(isa).matmul(pool, {.weight = &weight,
-                                      .activations = activations.data(),
-                                      .n_rows = rows,
-                                      .bias = bias.empty() ? nullptr : bias.data(),
-                                      .out = out.data()});
+    const MatmulArgs args{.weight = &weight,
+                          .activations = activations.data(),
+                          .n_rows = rows,
+                          .bias = bias.empty() ? nullptr : bias.data(),
+                          .out = out.data()};
+    weight_kernels(isa).matmul(pool, {&args, 1});
     EXPECT_EQ(out.back(), kGuard);
     out.pop_back();
     return out;
