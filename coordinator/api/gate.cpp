@@ -10,7 +10,6 @@ namespace potluck::coordinator::api {
 /// What is open to everybody is listed here; all else needs a key if there are any.
 Parsed<void> Gate::authorize(Route route, std::size_t headers, std::string_view authorization) {
     leave();
-    holder_.reset();
     if (options_.keys_file.empty()) return {};
     if (route == Route::kHealth || route == Route::kPreflight) return {};
     if (const auto token = bearer_token(authorization); token && headers == 1)
@@ -51,6 +50,7 @@ void Gate::charge(std::uint64_t tokens) {
 
 void Gate::leave() {
     if (std::exchange(entered_, false)) holder_->account.leave();
+    holder_.reset();
 }
 
 std::optional<std::chrono::milliseconds> Gate::queue_timeout() const {

@@ -32,6 +32,7 @@ class Gate {
     Parsed<void> take_in(PreparedRequest& prepared);
     /// Tokens that were made for it.
     void charge(std::uint64_t tokens);
+    /// The request has its answer, or never gets one. Nothing is known of who asked any more.
     void leave();
 
     /// Until the first token; nothing: for ever.

@@ -42,6 +42,11 @@ constexpr std::size_t kMaxEarlyBytes = std::size_t{64} << 10;  // of requests be
 constexpr std::size_t kEarlyReadBytes = 4096;
 constexpr std::chrono::seconds kLinger{2};  // for the client to read the last response
 
+/// Assigning an empty string would keep the memory.
+void give_back(std::string& text) {
+    std::string().swap(text);
+}
+
 /// Reads a request, answers it, reads the next. At most one read, one write, one watch for the
 /// client's hanging up, and one timer of each kind are under way; every handler holds the session
 /// and does nothing once `closed_`.
@@ -342,7 +347,7 @@ void Session::prepare_answer(Endpoint endpoint) {
                                "server_error", "", ""});
             }
         }();
-        body = {};
+        give_back(body);
         share->clear();
         asio::post(executor, [self = std::move(self), turn, endpoint, id = std::move(served.id),
                               fingerprint = std::move(served.fingerprint),
@@ -442,6 +447,7 @@ void Session::drop_answer_soon() {
     disarm(queue_deadline_);
     disarm(request_deadline_);
     gate_.leave();
+    if (parser_) give_back(parser_->get().body());  // also where nobody wanted it
     body_share_.clear();
     if (!answer_) return;
     asio::post(socket_.get_executor(), [self = shared_from_this(), ended = answer_] {
