@@ -100,11 +100,13 @@ class Call {
     Call(std::string host, std::uint16_t port)
         : host_(std::move(host)), port_(port), socket_(loop_) {}
 
-    Status send(http::verb verb, const std::string& path, std::string body) {
+    Status send(http::verb verb, const std::string& path, std::string body,
+                const std::string& key = {}) {
         POTLUCK_TRY(connect());
         http::request<http::string_body> request(verb, path, 11);
         request.set(http::field::host, host_);
         request.set(http::field::connection, "close");
+        if (!key.empty()) request.set(http::field::authorization, "Bearer " + key);
         if (!body.empty()) request.set(http::field::content_type, "application/json");
         request.body() = std::move(body);
         request.prepare_payload();
@@ -218,7 +220,8 @@ Status stream_chat(const ChatOptions& options,
         request["messages"] = options.messages;
         request["stream"] = true;
         Call call(options.host, options.port);
-        POTLUCK_TRY(call.send(http::verb::post, "/v1/chat/completions", json::serialize(request)));
+        POTLUCK_TRY(call.send(http::verb::post, "/v1/chat/completions", json::serialize(request),
+                              options.key));
         if (call.status() != 200) return refusal(call);
         EventLines lines;
         bool done = false;

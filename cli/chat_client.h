@@ -18,6 +18,7 @@ namespace potluck::cli {
 struct ChatOptions {
     std::string host = "127.0.0.1";
     std::uint16_t port = 8080;
+    std::string key;               ///< of the API; empty: none is shown
     std::string model;             ///< empty: the one that is served
     boost::json::array messages;   ///< [{"role":…,"content":…}, …]
     boost::json::object sampling;  ///< further fields of the request: temperature, max_tokens, …

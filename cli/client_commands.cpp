@@ -37,6 +37,7 @@ int run_chat(const ChatCommandOptions& options) {
     ChatOptions chat;
     chat.host = options.host;
     chat.port = options.port;
+    chat.key = options.key;
     if (options.max_tokens > 0) chat.sampling["max_tokens"] = options.max_tokens;
     if (options.temperature >= 0) chat.sampling["temperature"] = options.temperature;
     if (!options.system.empty()) {

@@ -1,10 +1,12 @@
 // The commands that make a cluster: up, coordinator, worker.
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <functional>
 #include <iostream>
@@ -36,13 +38,17 @@ struct Coordinator {
     std::unique_ptr<coordinator::ApiServer> api;
 };
 
-std::string where_to_send(const coordinator::ApiServer& api,
-                          const coordinator::ServedModel& model) {
+std::string where_to_send(const coordinator::ApiServer& api, const coordinator::ServedModel& model,
+                          bool keyed) {
     return fmt::format(
         "ready: send chat requests to {0}/v1/chat/completions (model \"{1}\"), for example\n"
-        "  curl {0}/v1/chat/completions -d '{{\"messages\": [{{\"role\": \"user\", \"content\": "
+        "  curl {0}/v1/chat/completions{2} -d '{{\"messages\": [{{\"role\": \"user\", \"content\": "
         "\"Hello\"}}]}}'",
-        api.url(), model.id);
+        api.url(), model.id, keyed ? " -H \"Authorization: Bearer KEY\"" : "");
+}
+
+std::chrono::milliseconds milliseconds(double seconds) {
+    return std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(seconds));
 }
 
 Status start(Coordinator& c, const ClusterOptions& options, const std::string& listen) {
@@ -55,6 +61,7 @@ Status start(Coordinator& c, const ClusterOptions& options, const std::string& l
     settings.deployment.plan.max_batch_rows =
         std::max<std::uint32_t>(options.prefill_chunk + options.slots, 64);
     settings.scheduler.prefill_chunk = options.prefill_chunk;
+    settings.scheduler.queue_limit = options.queue_limit;
     coordinator::CoordinatorEvents events;
     events.on_status = [](const std::string& status) {
         if (status != "ready") std::cout << status << std::endl;  // on_ready says more
@@ -62,8 +69,8 @@ Status start(Coordinator& c, const ClusterOptions& options, const std::string& l
     events.on_plan = [](const coordinator::Plan& plan) {
         std::cout << to_string(plan) << std::flush;
     };
-    events.on_ready = [&c](const coordinator::Plan&) {
-        std::cout << where_to_send(*c.api, *c.service->model()) << std::endl;
+    events.on_ready = [&c, keyed = !options.keys.empty()](const coordinator::Plan&) {
+        std::cout << where_to_send(*c.api, *c.service->model(), keyed) << std::endl;
     };
     events.on_lost = [](const Error& reason) {
         std::cout << "lost: " << reason.message << std::endl;
@@ -72,21 +79,40 @@ Status start(Coordinator& c, const ClusterOptions& options, const std::string& l
                                   c.loop, *c.transport, std::move(settings), std::move(events)));
     coordinator::ApiOptions api;
     api.address = fmt::format("{}:{}", options.host, options.port);
+    api.keys_file = options.keys;
+    api.insecure_no_keys = options.insecure_no_keys;
+    api.share_prefixes = options.share_prefixes;
+    api.queue_timeout = milliseconds(options.queue_timeout_s);
+    api.request_timeout = milliseconds(options.request_timeout_s);
     POTLUCK_ASSIGN(c.api, coordinator::ApiServer::start(c.loop, *c.service, std::move(api)));
     return {};
 }
 
-/// Runs until Ctrl-C or SIGTERM, then tells the workers to leave.
+bool has_terminal() {
+    const int fd = ::open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    if (fd >= 0) ::close(fd);
+    return fd >= 0;
+}
+
+/// Runs until Ctrl-C or SIGTERM, or its terminal is gone; then tells the workers to leave. SIGHUP
+/// from elsewhere: the keys are read again.
 void serve(Coordinator& c, const std::function<void()>& on_stop) {
-    boost::asio::signal_set stop(c.loop, SIGINT, SIGTERM);
-    stop.async_wait([&](const boost::system::error_code& cancelled, int) {
+    boost::asio::signal_set stop(c.loop, SIGINT, SIGTERM, SIGHUP);
+    std::function<void(const boost::system::error_code&, int)> on_signal;
+    on_signal = [&, had_terminal = has_terminal()](const boost::system::error_code& cancelled,
+                                                   int signal) {
         if (cancelled) return;
+        if (signal == SIGHUP && (!had_terminal || has_terminal())) {
+            c.api->reload_keys();
+            return stop.async_wait(on_signal);
+        }
         std::cout << "stopping" << std::endl;
         on_stop();
         c.api->stop();
         c.service->shut_down("the coordinator stops");
         c.loop.stop();
-    });
+    };
+    stop.async_wait(on_signal);
     c.loop.run();
     // What was just said to the workers leaves with the last turns of the loop.
     c.loop.restart();

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cli/devices.h"
+#include "coordinator/core/admission.h"
 
 namespace potluck::cli {
 
@@ -73,6 +74,12 @@ struct ClusterOptions {
     std::uint32_t context = 0;
     std::uint32_t slots = 8;
     std::uint32_t prefill_chunk = 256;
+    std::string keys;  ///< file of those who may use the API; empty: everybody on this machine
+    bool insecure_no_keys = false;
+    bool share_prefixes = false;
+    std::uint32_t queue_limit = 256;  ///< requests that wait; more are refused
+    double queue_timeout_s = 600;     ///< 0: none
+    double request_timeout_s = 0;
     bool verbose = false;
 };
 /// A coordinator and local workers as processes of their own.
@@ -90,6 +97,14 @@ struct WorkerCommandOptions {
 };
 int run_worker(const WorkerCommandOptions& options);
 
+struct KeyNewOptions {
+    std::string name;
+    coordinator::KeyLimits limits;
+    std::uint32_t max_queue_s = 0;
+};
+/// The line for the keys file on stdout, the key itself on stderr.
+int run_key_new(const KeyNewOptions& options);
+
 struct ChatCommandOptions {
     std::string host = "127.0.0.1";
     std::uint16_t port = 8080;
@@ -97,6 +112,7 @@ struct ChatCommandOptions {
     std::string system;
     std::uint32_t max_tokens = 0;
     float temperature = -1;  ///< negative: the server's default
+    std::string key;         ///< for clusters with keys
 };
 int run_chat(const ChatCommandOptions& options);
 int run_status(const std::string& host, std::uint16_t port);

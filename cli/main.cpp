@@ -8,6 +8,7 @@
 #include <exception>
 #include <filesystem>
 #include <iostream>
+#include <map>
 
 #include <CLI/CLI.hpp>
 
@@ -64,7 +65,8 @@ void add_cluster(CLI::App& command, ClusterOptions& o) {
     command.add_option("--workers,-n", o.workers, "workers to wait for")
         ->check(CLI::Range(1, 256))
         ->capture_default_str();
-    command.add_option("--host", o.host, "address of the API; only loopback until it has keys")
+    command
+        .add_option("--host", o.host, "address of the API; beyond this machine only with --keys")
         ->capture_default_str();
     command.add_option("--port,-p", o.port, "port of the API; 0: any free one")
         ->capture_default_str();
@@ -80,6 +82,29 @@ void add_cluster(CLI::App& command, ClusterOptions& o) {
     command.add_option("--prefill-chunk", o.prefill_chunk, "prompt tokens per batch")
         ->check(CLI::Range(1, 4096))
         ->capture_default_str();
+    auto* keys =
+        command.add_option("--keys", o.keys, "file of those who may use the API (potluck key new)");
+    command
+        .add_flag("--share-prefixes", o.share_prefixes,
+                  "answers of one key may reuse work for another's; timing can show it")
+        ->needs(keys->type_name("FILE"));
+    command
+        .add_flag("--insecure-no-keys", o.insecure_no_keys,
+                  "let everybody who reaches --host use the API")
+        ->excludes(keys);
+    command.add_option("--queue-limit", o.queue_limit, "requests that may wait; more get 429")
+        ->check(CLI::Range(1, 65536))
+        ->capture_default_str();
+    command
+        .add_option("--queue-timeout", o.queue_timeout_s,
+                    "seconds that a request may wait for its first token; 0: no limit")
+        ->check(CLI::Range(0.0, 604800.0))
+        ->capture_default_str();
+    command
+        .add_option("--request-timeout", o.request_timeout_s,
+                    "seconds that a whole answer may take; 0: no limit")
+        ->check(CLI::Range(0.0, 604800.0))
+        ->capture_default_str();
     command.add_flag("--verbose,-v", o.verbose, "say more on stderr");
 }
 
@@ -94,6 +119,7 @@ struct Program {
     ClusterOptions up, coordinator;
     WorkerCommandOptions worker;
     ChatCommandOptions chat, status;
+    KeyNewOptions key_new;
     std::string tokenize_model = default_model();
     std::string inspect_model;
     bool inspect_brief = false;
@@ -104,6 +130,7 @@ struct Program {
     void add_local_commands();
     void add_bench();
     void add_client_commands();
+    void add_key_commands();
 };
 
 Program::Program() {
@@ -113,6 +140,7 @@ Program::Program() {
         tokenize_model;
     add_cluster_commands();
     add_client_commands();
+    add_key_commands();
     add_local_commands();
     add_bench();
 }
@@ -154,6 +182,8 @@ void Program::add_client_commands() {
     c->add_option("--system", chat.system, "system message");
     c->add_option("--max-tokens", chat.max_tokens, "0: as many as fit");
     c->add_option("--temperature", chat.temperature, "default: the server's");
+    c->add_option("--key", chat.key, "for clusters with keys; the variable hides it from ps")
+        ->envname("POTLUCK_KEY");
     c->add_option("message", chat.message,
                   "one message; without it the conversation is interactive");
     c->callback([this] { exit_code = run_chat(chat); });
@@ -162,6 +192,29 @@ void Program::add_client_commands() {
     s->add_option("--host", status.host)->capture_default_str();
     s->add_option("--port,-p", status.port)->capture_default_str();
     s->callback([this] { exit_code = run_status(status.host, status.port); });
+}
+
+void Program::add_key_commands() {
+    auto* k = app.add_subcommand("key", "Keys of the API");
+    k->require_subcommand(1);
+    auto* n = k->add_subcommand(
+        "new", "Make a key: it is shown once, the line for the --keys file goes to stdout");
+    n->add_option("name", key_new.name, "whose it is; unique in the file")->required();
+    coordinator::KeyLimits& limits = key_new.limits;
+    n->add_option("--priority", limits.priority,
+                  "interactive, or batch: after the interactive ones")
+        ->transform(CLI::Transformer(std::map<std::string, coordinator::Priority>{
+            {"interactive", coordinator::Priority::kInteractive},
+            {"batch", coordinator::Priority::kBatch}}));
+    n->add_option("--max-requests", limits.max_requests, "requests at once; 0: no limit");
+    n->add_option("--requests-per-minute", limits.requests_per_minute, "0: no limit");
+    n->add_option("--tokens-per-minute", limits.tokens_per_minute,
+                  "of prompts and answers; 0: no limit");
+    n->add_option("--max-tokens", limits.max_tokens,
+                  "of one request's prompts and answers; 0: no limit");
+    n->add_option("--max-queue-seconds", key_new.max_queue_s,
+                  "until the first token; 0: as --queue-timeout says");
+    n->callback([this] { exit_code = run_key_new(key_new); });
 }
 
 void Program::add_local_commands() {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -41,12 +42,13 @@ void Answer::start(std::vector<GenerationRequest> parts) {
     choices_.resize(parts.size() * n_);
     running_.resize(parts.size());
     is_running_.resize(parts.size());
+    made_.resize(parts.size());
     parts_left_ = parts.size();
     for (std::size_t i = 0; i < parts.size(); ++i) {
         auto id = backend_.submit(std::move(parts[i]), std::make_shared<Part>(weak_from_this(), i));
         if (!id) {
             abandon();
-            return fail(from_error(id.error()));
+            return fail(told(id.error()));
         }
         running_[i] = *id;
         is_running_[i] = true;
@@ -60,6 +62,12 @@ void Answer::abandon() {
         is_running_[i] = false;
         backend_.cancel(running_[i]);
     }
+}
+
+void Answer::expire(const ApiError& error) {
+    if (ended_) return;
+    abandon();
+    fail(error);
 }
 
 void Answer::keep_alive() {
@@ -86,6 +94,9 @@ void Answer::begin_choice(std::uint32_t index) {
 
 void Answer::on_delta(std::size_t part, const Delta& delta) {
     if (ended_) return;
+    begun_ = true;
+    made_[part] += delta.tokens.size();
+    channel_.count_tokens(delta.tokens.size());
     const std::uint32_t index = index_of(part, delta.choice);
     ChoiceAnswer& answer = choices_[index].answer;
     const std::size_t before = answer.logprobs.bytes();
@@ -107,6 +118,7 @@ void Answer::on_delta(std::size_t part, const Delta& delta) {
 
 void Answer::on_finish(std::size_t part, std::uint32_t choice, FinishReason reason) {
     if (ended_) return;
+    begun_ = true;
     const std::uint32_t index = index_of(part, choice);
     choices_[index].answer.finish = reason;
     if (!format_.stream) return;
@@ -117,6 +129,9 @@ void Answer::on_finish(std::size_t part, std::uint32_t choice, FinishReason reas
 void Answer::on_done(std::size_t part, const Usage& usage) {
     is_running_[part] = false;
     if (ended_) return;
+    // Tokens without text (the one that ends the answer, what a stop string hid) come only here.
+    channel_.count_tokens(usage.completion_tokens -
+                          std::min<std::uint64_t>(usage.completion_tokens, made_[part]));
     usage_.prompt_tokens += usage.prompt_tokens;
     usage_.completion_tokens += usage.completion_tokens;
     usage_.cached_tokens += usage.cached_tokens;
@@ -136,7 +151,13 @@ void Answer::on_done(std::size_t part, const Usage& usage) {
 
 void Answer::on_error(std::size_t part, const Error& error) {
     is_running_[part] = false;
-    if (!ended_) fail(from_error(error));
+    if (!ended_) fail(told(error));
+}
+
+ApiError Answer::told(const Error& error) const {
+    ApiError told = from_error(error);
+    if (told.status == 429) told.retry_after = backend_.retry_after();
+    return told;
 }
 
 void Answer::fail(const ApiError& error) {

@@ -4,6 +4,7 @@
 // and choices, and gives it to the connection, whole or as events. Loop thread only.
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -23,6 +24,8 @@ class ReplyChannel {
     virtual void reply(Reply reply) = 0;
     virtual void begin_stream() = 0;
     virtual void send(std::string_view event) = 0;
+    /// So many more tokens were made for this answer, whoever sees them.
+    virtual void count_tokens(std::uint64_t made) = 0;
     /// `ok`: the stream is complete; otherwise the connection closes after what was sent.
     virtual void end_stream(bool ok) = 0;
 };
@@ -40,6 +43,11 @@ class Answer : public std::enable_shared_from_this<Answer> {
     /// The client is gone, or the answer has ended: frees whatever still runs. Nothing more is
     /// said.
     void abandon();
+    /// Took too long: `error` is the last word. As abandon() and the calls of timers, not from
+    /// inside a call of the backend. Nothing happens to an answer that has ended.
+    void expire(const ApiError& error);
+    /// Some token of it is there.
+    bool begun() const { return begun_; }
     /// Called when nothing was sent for a while: a stream shows that it lives.
     void keep_alive();
 
@@ -55,6 +63,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
     void on_done(std::size_t part, const Usage& usage);
     void on_error(std::size_t part, const Error& error);
 
+    ApiError told(const Error& error) const;
     void fail(const ApiError& error);
     void open_stream();
     void begin_choice(std::uint32_t index);
@@ -70,6 +79,8 @@ class Answer : public std::enable_shared_from_this<Answer> {
     std::size_t parts_left_ = 0;
     std::size_t collected_bytes_ = 0;
     Usage usage_;
+    std::vector<std::uint64_t> made_;  ///< tokens counted so far, by part
+    bool begun_ = false;
     bool streaming_ = false;  ///< the head of the stream was sent
     bool ended_ = false;
 };

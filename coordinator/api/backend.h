@@ -3,6 +3,7 @@
 // What the HTTP API asks of the cluster behind it. The API turns requests into token ids and
 // parameters; the backend turns those into text. Everything here is called on the loop thread.
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -55,6 +56,9 @@ class Backend {
     /// cluster. The sink is kept until it is told the end, and is never called from inside submit.
     virtual Result<RequestId> submit(GenerationRequest request,
                                      std::shared_ptr<GenerationSink> sink) = 0;
+    /// How long whoever is refused with kResourceExhausted now should wait before asking again.
+    /// Where nothing is known of the queue's speed, the shortest time that can be told.
+    virtual std::chrono::seconds retry_after() const { return std::chrono::seconds(1); }
     /// The client hung up: its sequences are freed and the sink is dropped without a word.
     virtual void cancel(RequestId id) = 0;
 };

@@ -16,6 +16,7 @@ std::string_view reason_of(unsigned status) {
         {{200, "OK"},
          {204, "No Content"},
          {400, "Bad Request"},
+         {401, "Unauthorized"},
          {404, "Not Found"},
          {405, "Method Not Allowed"},
          {408, "Request Timeout"},
@@ -36,6 +37,11 @@ std::string head(unsigned status, Framing framing) {
         "Access-Control-Allow-Origin: *\r\n"
         "Connection: {}\r\n",
         status, reason_of(status), framing.keep_alive ? "keep-alive" : "close");
+}
+
+void append(std::string& out, const Headers& headers) {
+    for (const auto& [name, value] : headers)
+        fmt::format_to(std::back_inserter(out), "{}: {}\r\n", name, value);
 }
 
 std::optional<unsigned> hex_digit(char c) {
@@ -78,14 +84,16 @@ Match match_path(std::string_view path) {
 
 Reply error_reply(const ApiError& error) {
     Reply reply{error.status, error_body(error), {}};
-    if (error.status == 429 || error.status == 503) reply.headers.emplace_back("Retry-After", "1");
+    if (error.status == 401) reply.headers.emplace_back("WWW-Authenticate", "Bearer");
+    if (error.status == 429 || error.status == 503)
+        reply.headers.emplace_back(
+            "Retry-After", std::to_string(std::max<std::int64_t>(error.retry_after.count(), 1)));
     return reply;
 }
 
 std::string response_text(const Reply& reply, Framing framing) {
     std::string out = head(reply.status, framing);
-    for (const auto& [name, value] : reply.headers)
-        fmt::format_to(std::back_inserter(out), "{}: {}\r\n", name, value);
+    append(out, reply.headers);
     if (reply.status == 204) return out + "\r\n";
     fmt::format_to(std::back_inserter(out),
                    "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
@@ -94,8 +102,10 @@ std::string response_text(const Reply& reply, Framing framing) {
     return out;
 }
 
-std::string stream_head(Framing framing) {
-    return head(200, framing) +
+std::string stream_head(Framing framing, const Headers& headers) {
+    std::string out = head(200, framing);
+    append(out, headers);
+    return out +
            "Content-Type: text/event-stream; charset=utf-8\r\n"
            "Cache-Control: no-cache\r\n" +
            (framing.http10 ? "\r\n" : "Transfer-Encoding: chunked\r\n\r\n");

@@ -13,13 +13,15 @@
 
 namespace potluck::coordinator::api {
 
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
 struct Reply {
     unsigned status = 200;
     std::string body;  ///< JSON; empty for 204
-    std::vector<std::pair<std::string, std::string>> headers;
+    Headers headers;
 };
 
-/// An error with the headers that belong to its status (Retry-After).
+/// An error with the headers that belong to its status (Retry-After, WWW-Authenticate).
 Reply error_reply(const ApiError& error);
 
 /// How the connection goes on after a response.
@@ -32,7 +34,7 @@ struct Framing {
 /// Head and body, ready to be sent.
 std::string response_text(const Reply& reply, Framing framing);
 /// The head of a stream of events; its body is chunked, or ends with the connection in HTTP/1.0.
-std::string stream_head(Framing framing);
+std::string stream_head(Framing framing, const Headers& headers = {});
 std::string chunk(std::string_view bytes);
 inline constexpr std::string_view kLastChunk = "0\r\n\r\n";
 

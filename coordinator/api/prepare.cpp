@@ -177,6 +177,31 @@ ApiError model_not_found(std::string_view id) {
             "invalid_request_error", "model", "model_not_found"};
 }
 
+std::uint64_t prompt_tokens(const std::vector<GenerationRequest>& parts) {
+    std::uint64_t sum = 0;
+    for (const GenerationRequest& part : parts)
+        sum += part.prompt.size();
+    return sum;
+}
+
+Parsed<void> limit_tokens(std::vector<GenerationRequest>& parts, std::uint32_t most) {
+    std::uint64_t choices = 0;
+    for (const GenerationRequest& part : parts)
+        choices += part.n;
+    const std::uint64_t prompts = prompt_tokens(parts);
+    if (prompts + choices > most)
+        return refuse(
+            {400,
+             fmt::format("This key allows {} tokens per request, and each choice needs at "
+                         "least one. Your prompts resulted in {} tokens, with {} choices.",
+                         most, prompts, choices),
+             "invalid_request_error", "", "tokens_per_request_exceeded"});
+    const auto share = static_cast<std::uint32_t>((most - prompts) / choices);
+    for (GenerationRequest& part : parts)
+        part.max_tokens = part.max_tokens == 0 ? share : std::min(part.max_tokens, share);
+    return {};
+}
+
 Parsed<PreparedRequest> prepare(Endpoint endpoint, std::string_view body, const ServedModel& model,
                                 std::chrono::sys_seconds now) {
     return endpoint == Endpoint::kChat ? prepare_chat(body, model, now)

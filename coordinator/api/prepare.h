@@ -29,6 +29,11 @@ struct PreparedRequest {
 Parsed<PreparedRequest> prepare(Endpoint endpoint, std::string_view body, const ServedModel& model,
                                 std::chrono::sys_seconds now);
 
+/// Holds all prompts and choices together to `most` tokens: answers get even shares of what the
+/// prompts leave and end there with "length"; prompts that leave nothing are refused.
+Parsed<void> limit_tokens(std::vector<GenerationRequest>& parts, std::uint32_t most);
+std::uint64_t prompt_tokens(const std::vector<GenerationRequest>& parts);
+
 /// 404 as OpenAI words it.
 ApiError model_not_found(std::string_view id);
 

@@ -15,6 +15,8 @@
 
 #include "base/log.h"
 #include "coordinator/api/http_text.h"
+#include "coordinator/api/key_file.h"
+#include "coordinator/api/key_watch.h"
 #include "coordinator/api/session.h"
 
 namespace potluck::coordinator {
@@ -27,7 +29,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kAcceptRetry{100};  // when the process is out of descriptors
 
-Result<tcp::endpoint> parse_address(const std::string& text) {
+/// `open`: beyond this machine too.
+Result<tcp::endpoint> parse_address(const std::string& text, bool open) {
     const auto malformed = [&] {
         return error(
             ErrorCode::kInvalidArgument,
@@ -47,18 +50,20 @@ Result<tcp::endpoint> parse_address(const std::string& text) {
     error_code ec;
     const auto address = asio::ip::make_address(host, ec);
     if (ec) return malformed();
-    if (!address.is_loopback())
+    if (!address.is_loopback() && !open)
         return error(
             ErrorCode::kInvalidArgument,
             fmt::format(
-                "the API does not listen on {}: it has no keys yet, so that whoever reaches "
-                "it may use it, and therefore it only answers on this machine (127.0.0.1 or "
-                "[::1])",
+                "the API does not listen on {} without keys, since whoever reaches it could "
+                "use it: give it --keys FILE (`potluck key new NAME` makes one), or an "
+                "address of this machine alone (127.0.0.1 or [::1]); --insecure-no-keys "
+                "lets everybody in",
                 text));
     return tcp::endpoint(address, port);
 }
 
 void fill_defaults(ApiOptions& options) {
+    if (!options.now) options.now = [] { return std::chrono::steady_clock::now(); };
     if (!options.unix_now)
         options.unix_now = [] {
             return std::chrono::duration_cast<std::chrono::seconds>(
@@ -83,10 +88,12 @@ struct ApiServer::Impl : std::enable_shared_from_this<ApiServer::Impl> {
     void accept();
     void take(tcp::socket socket);
     void stop();
+    void use_keys(api::KeyFile file);
 
     std::shared_ptr<api::ServerContext> context;
     tcp::acceptor acceptor;
     asio::steady_timer retry;
+    std::shared_ptr<api::KeyWatch> key_watch;  ///< null without keys
     std::uint16_t port = 0;
     std::string url;
     bool stopped = false;
@@ -142,11 +149,25 @@ void ApiServer::Impl::take(tcp::socket socket) {
     socket.shutdown(tcp::socket::shutdown_send, ignored);
 }
 
+void ApiServer::Impl::use_keys(api::KeyFile file) {
+    const auto replace = [context = context](std::vector<api::ApiKey> keys) {
+        context->keys.replace(std::move(keys), context->options.now());
+    };
+    if (file.keys.empty())
+        log::warning("api: {} names no key: nobody can use the API until it does",
+                     context->options.keys_file);
+    replace(std::move(file.keys));
+    key_watch = std::make_shared<api::KeyWatch>(context->loop, context->pool,
+                                                context->options.keys_file, file.stamp, replace);
+    key_watch->start(context->options.keys_interval);
+}
+
 void ApiServer::Impl::stop() {
     if (std::exchange(stopped, true)) return;
     error_code ignored;
     acceptor.close(ignored);
     retry.cancel();
+    if (key_watch) key_watch->stop();
     // A copy: each connection removes itself from the set as it closes.
     const std::vector<std::shared_ptr<api::Connection>> open(context->connections.begin(),
                                                              context->connections.end());
@@ -158,9 +179,16 @@ Result<std::unique_ptr<ApiServer>> ApiServer::start(asio::io_context& loop, Back
                                                     ApiOptions options) {
     try {
         fill_defaults(options);
-        POTLUCK_ASSIGN(const tcp::endpoint endpoint, parse_address(options.address));
+        const bool keyed = !options.keys_file.empty();
+        POTLUCK_ASSIGN(const tcp::endpoint endpoint,
+                       parse_address(options.address, keyed || options.insecure_no_keys));
+        api::KeyFile keys;
+        if (keyed) {
+            POTLUCK_ASSIGN(keys, api::read_key_file(options.keys_file));
+        }
         auto impl = std::make_shared<Impl>(loop, backend, std::move(options));
         POTLUCK_TRY(impl->listen(endpoint));
+        if (keyed) impl->use_keys(std::move(keys));
         impl->accept();
         return std::unique_ptr<ApiServer>(new ApiServer(std::move(impl)));
     } catch (const std::exception& e) {  // threads or a random source that the system refuses
@@ -177,6 +205,12 @@ std::uint16_t ApiServer::port() const {
 }
 const std::string& ApiServer::url() const {
     return impl_->url;
+}
+std::size_t ApiServer::body_bytes() const {
+    return impl_->context->bodies.held();
+}
+void ApiServer::reload_keys() {
+    if (impl_->key_watch) impl_->key_watch->read_now();
 }
 void ApiServer::stop() {
     impl_->stop();

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,6 +22,7 @@
 
 #include "base/log.h"
 #include "coordinator/api/answer.h"
+#include "coordinator/api/gate.h"
 #include "coordinator/api/http_text.h"
 #include "coordinator/api/prepare.h"
 
@@ -33,8 +36,16 @@ using tcp = asio::ip::tcp;
 namespace {
 
 constexpr std::size_t kMaxReadBuffer = std::size_t{256} << 10;
+constexpr std::size_t kBodyReadBytes = std::size_t{64} << 10;
 constexpr auto kNever = asio::steady_timer::time_point::max();
+constexpr std::size_t kMaxEarlyBytes = std::size_t{64} << 10;  // of requests before their turn
+constexpr std::size_t kEarlyReadBytes = 4096;
 constexpr std::chrono::seconds kLinger{2};  // for the client to read the last response
+
+/// Assigning an empty string would keep the memory.
+void give_back(std::string& text) {
+    std::string().swap(text);
+}
 
 /// Reads a request, answers it, reads the next. At most one read, one write, one watch for the
 /// client's hanging up, and one timer of each kind are under way; every handler holds the session
@@ -50,7 +61,11 @@ class Session final : public Connection,
           buffer_(kMaxReadBuffer),
           read_deadline_(socket_.get_executor()),
           write_deadline_(socket_.get_executor()),
-          keep_alive_timer_(socket_.get_executor()) {}
+          keep_alive_timer_(socket_.get_executor()),
+          queue_deadline_(socket_.get_executor()),
+          request_deadline_(socket_.get_executor()),
+          gate_(options_, context_->keys, context_->backend),
+          body_share_(context_->bodies) {}
 
     void start();
     void close() override;
@@ -62,7 +77,7 @@ class Session final : public Connection,
     void wait_for_request();
     void read_head();
     void on_head(error_code ec);
-    void on_body(error_code ec);
+    void read_body();
     void on_bad_read(error_code ec);
     void refuse_and_close(ApiError error);
 
@@ -75,12 +90,14 @@ class Session final : public Connection,
                      Parsed<PreparedRequest> prepared);
     void watch_for_hangup();
     void arm_keep_alive();
+    void arm_deadlines();
     void drop_answer_soon();
 
     // ReplyChannel.
     void reply(Reply reply) override;
     void begin_stream() override;
     void send(std::string_view event) override;
+    void count_tokens(std::uint64_t made) override;
     void end_stream(bool ok) override;
 
     // Writing.
@@ -95,6 +112,8 @@ class Session final : public Connection,
     static void disarm(asio::steady_timer& timer) { timer.expires_at(kNever); }
     void on_read_timeout();
     void on_keep_alive();
+    void on_queue_timeout();
+    void on_request_timeout();
 
     std::shared_ptr<ServerContext> context_;
     const ApiOptions& options_;
@@ -104,7 +123,12 @@ class Session final : public Connection,
     asio::steady_timer read_deadline_;
     asio::steady_timer write_deadline_;
     asio::steady_timer keep_alive_timer_;
+    asio::steady_timer queue_deadline_;    ///< for the first token
+    asio::steady_timer request_deadline_;  ///< for the last one
 
+    Match match_;  ///< where the current request leads
+    Gate gate_;    ///< who asks, and what they may
+    ByteShare body_share_;
     std::shared_ptr<Answer> answer_;
     Framing framing_;
     std::string sending_;  ///< being written, from `sent_` on
@@ -116,7 +140,7 @@ class Session final : public Connection,
     bool sent_since_tick_ = false;  ///< no keep-alive comment needed
     bool timed_out_ = false;
     bool closed_ = false;
-    std::uint64_t watch_ = 0;  ///< the current request's watch for hanging up; older ones are void
+    std::uint64_t turn_ = 0;  ///< the current request: what comes of older ones is void
 };
 
 void Session::start() {
@@ -135,6 +159,10 @@ void Session::close() {
     read_deadline_.cancel();
     write_deadline_.cancel();
     keep_alive_timer_.cancel();
+    queue_deadline_.cancel();
+    request_deadline_.cancel();
+    gate_.leave();
+    body_share_.clear();
     error_code ignored;
     socket_.close(ignored);
     context_->connections.erase(shared_from_this());
@@ -157,6 +185,7 @@ void Session::wait_for_request() {
     streaming_ = response_complete_ = timed_out_ = false;
     parser_.reset();
     if (buffer_.size() > 0) return read_head();
+    buffer_.shrink_to_fit();
     arm(read_deadline_, options_.idle_timeout, &Session::close);
     socket_.async_wait(tcp::socket::wait_read, [self = shared_from_this()](error_code ec) {
         if (self->closed_) return;
@@ -188,19 +217,35 @@ void Session::on_head(error_code ec) {
     framing_.http10 = request.version() < 11;
     framing_.keep_alive = request.keep_alive();
     framing_.head_only = request.method() == http::verb::head;
+    match_ = match_route(std::string(request.method_string()),
+                         {request.target().data(), request.target().size()});
+    const auto authorization = request[http::field::authorization];
+    const auto allowed = gate_.authorize(match_.route, request.count(http::field::authorization),
+                                         {authorization.data(), authorization.size()});
+    if (!allowed) return refuse_and_close(allowed.error());  // before the body is read
     if (boost::beast::iequals(request[http::field::expect], "100-continue") && !framing_.http10)
         enqueue("HTTP/1.1 100 Continue\r\n\r\n");
     arm(read_deadline_, options_.body_timeout, &Session::on_read_timeout);
-    http::async_read(socket_, buffer_, *parser_,
-                     [self = shared_from_this()](error_code body_ec, std::size_t) {
-                         if (!self->closed_) self->on_body(body_ec);
-                     });
+    if (!parser_->is_done()) buffer_.reserve(kBodyReadBytes);  // else it reads 512 bytes at a time
+    read_body();
 }
 
-void Session::on_body(error_code ec) {
-    if (ec) return on_bad_read(ec);
-    disarm(read_deadline_);
-    dispatch();
+/// Piece by piece, so that what all requests hold together is known.
+void Session::read_body() {
+    if (parser_->is_done()) {
+        disarm(read_deadline_);
+        return dispatch();
+    }
+    http::async_read_some(
+        socket_, buffer_, *parser_, [self = shared_from_this()](error_code ec, std::size_t) {
+            if (self->closed_) return;
+            if (ec) return self->on_bad_read(ec);
+            if (self->body_share_.grow_to(self->parser_->get().body().size()))
+                return self->read_body();
+            self->disarm(self->read_deadline_);
+            self->refuse_and_close({503, "the bodies of all requests together are too large now",
+                                    "service_unavailable", "", "overloaded"});
+        });
 }
 
 void Session::on_bad_read(error_code ec) {
@@ -232,9 +277,7 @@ void Session::refuse_and_close(ApiError error) {
 void Session::dispatch() {
     const auto& request = parser_->get();
     const std::string method(request.method_string());
-    const Match match =
-        match_route(method, std::string_view(request.target().data(), request.target().size()));
-    switch (match.route) {
+    switch (match_.route) {
         case Route::kChat:
             return prepare_answer(Endpoint::kChat);
         case Route::kCompletions:
@@ -242,13 +285,13 @@ void Session::dispatch() {
         case Route::kModels:
         case Route::kModel:
         case Route::kHealth:
-            return dispatch_get(match);
+            return dispatch_get(match_);
         case Route::kPreflight: {
             const std::string asked(request["Access-Control-Request-Headers"]);
             return reply({204,
                           "",
-                          {{"Allow", std::string(match.allow)},
-                           {"Access-Control-Allow-Methods", std::string(match.allow)},
+                          {{"Allow", std::string(match_.allow)},
+                           {"Access-Control-Allow-Methods", std::string(match_.allow)},
                            {"Access-Control-Allow-Headers",
                             asked.empty() ? "Authorization, Content-Type" : asked},
                            {"Access-Control-Max-Age", "86400"}}});
@@ -261,7 +304,7 @@ void Session::dispatch() {
         case Route::kMethodNotAllowed: {
             Reply refusal = error_reply({405, fmt::format("{} is not allowed here", method),
                                          "invalid_request_error", "", "method_not_allowed"});
-            refusal.headers.emplace_back("Allow", match.allow);
+            refusal.headers.emplace_back("Allow", match_.allow);
             return reply(std::move(refusal));
         }
     }
@@ -287,10 +330,13 @@ void Session::prepare_answer(Endpoint endpoint) {
             error_reply({503, "no model is being served" + (status.empty() ? "" : ": " + status),
                          "service_unavailable", "", "not_ready"}));
     }
+    if (const auto entered = gate_.enter(); !entered) return reply(error_reply(entered.error()));
     watch_for_hangup();
+    arm_deadlines();
     // The session must not end on a pool thread: it goes back to the loop with the result.
-    auto job = [self = shared_from_this(), executor = socket_.get_executor(), endpoint,
-                body = std::move(parser_->get().body()), served = *model,
+    auto job = [self = shared_from_this(), executor = socket_.get_executor(), turn = turn_,
+                endpoint, body = std::move(parser_->get().body()),
+                share = std::make_shared<ByteShare>(std::move(body_share_)), served = *model,
                 now =
                     std::chrono::sys_seconds(std::chrono::seconds(options_.unix_now()))]() mutable {
         Parsed<PreparedRequest> prepared = [&]() -> Parsed<PreparedRequest> {
@@ -301,11 +347,14 @@ void Session::prepare_answer(Endpoint endpoint) {
                                "server_error", "", ""});
             }
         }();
-        asio::post(executor, [self = std::move(self), endpoint, id = std::move(served.id),
+        give_back(body);
+        share->clear();
+        asio::post(executor, [self = std::move(self), turn, endpoint, id = std::move(served.id),
                               fingerprint = std::move(served.fingerprint),
                               tokenizer = std::move(served.tokenizer),
                               prepared = std::move(prepared)]() mutable {
-            if (self->closed_) return;
+            // It may have been told meanwhile that its time was up.
+            if (self->closed_ || turn != self->turn_ || self->response_complete_) return;
             self->on_prepared(endpoint, std::move(id), std::move(fingerprint), std::move(tokenizer),
                               std::move(prepared));
         });
@@ -319,6 +368,8 @@ void Session::on_prepared(Endpoint endpoint, std::string model, std::string fing
                           std::shared_ptr<const model::Tokenizer> tokenizer,
                           Parsed<PreparedRequest> prepared) {
     if (!prepared) return reply(error_reply(prepared.error()));
+    if (const auto taken = gate_.take_in(*prepared); !taken)
+        return reply(error_reply(taken.error()));
     if (!prepared->seeded)
         for (GenerationRequest& part : prepared->parts)
             part.sampler.seed = options_.random();
@@ -342,23 +393,46 @@ void Session::on_prepared(Endpoint endpoint, std::string model, std::string fing
 /// While an answer is made, the only thing to read is the client's hanging up.
 void Session::watch_for_hangup() {
     socket_.async_wait(
-        tcp::socket::wait_read, [self = shared_from_this(), watch = watch_](error_code ec) {
-            if (self->closed_ || watch != self->watch_) return;
+        tcp::socket::wait_read, [self = shared_from_this(), turn = turn_](error_code ec) {
+            if (self->closed_ || turn != self->turn_) return;
             if (ec) return self->close();
-            char byte = 0;
-            error_code peek_ec;
+            // The next requests may be here already. They wait their turn, and must not hide a
+            // hang-up behind them, unless they are many.
+            if (self->buffer_.size() >= kMaxEarlyBytes) return;
+            error_code read_ec;
             const std::size_t n =
-                self->socket_.receive(asio::buffer(&byte, 1), tcp::socket::message_peek, peek_ec);
-            if (peek_ec == asio::error::would_block) return self->watch_for_hangup();
-            if (peek_ec || n == 0) return self->close();
-            // Else the next request is here already. It waits, and hides a hang-up until a write
-            // fails.
+                self->socket_.read_some(self->buffer_.prepare(kEarlyReadBytes), read_ec);
+            if (read_ec && read_ec != asio::error::would_block) return self->close();
+            self->buffer_.commit(n);
+            self->watch_for_hangup();
         });
 }
 
 void Session::arm_keep_alive() {
     sent_since_tick_ = false;
     arm(keep_alive_timer_, options_.keep_alive_interval, &Session::on_keep_alive);
+}
+
+void Session::arm_deadlines() {
+    if (const auto most = gate_.queue_timeout())
+        arm(queue_deadline_, *most, &Session::on_queue_timeout);
+    if (options_.request_timeout.count() > 0)
+        arm(request_deadline_, options_.request_timeout, &Session::on_request_timeout);
+}
+
+void Session::on_queue_timeout() {
+    ApiError late{429, "the cluster is busy: no token came in the time that a request may wait",
+                  "rate_limit_error", "", "queue_timeout"};
+    late.retry_after = context_->backend.retry_after();
+    if (answer_ && !answer_->begun()) return answer_->expire(late);
+    if (!answer_ && !response_complete_) reply(error_reply(late));  // it is being prepared
+}
+
+void Session::on_request_timeout() {
+    const ApiError late{504, "the answer took longer than a request may take", "timeout", "",
+                        "timed_out"};
+    if (answer_) return answer_->expire(late);
+    if (!response_complete_) reply(error_reply(late));
 }
 
 void Session::on_keep_alive() {
@@ -370,6 +444,11 @@ void Session::on_keep_alive() {
 /// Not at once: we may be inside a call of the backend, which must not be called back from there.
 void Session::drop_answer_soon() {
     disarm(keep_alive_timer_);
+    disarm(queue_deadline_);
+    disarm(request_deadline_);
+    gate_.leave();
+    if (parser_) give_back(parser_->get().body());  // also where nobody wanted it
+    body_share_.clear();
     if (!answer_) return;
     asio::post(socket_.get_executor(), [self = shared_from_this(), ended = answer_] {
         if (self->answer_ != ended) return;  // closed meanwhile
@@ -379,6 +458,7 @@ void Session::drop_answer_soon() {
 }
 
 void Session::reply(Reply reply) {
+    std::ranges::move(gate_.headers(), std::back_inserter(reply.headers));
     enqueue(response_text(reply, framing_));
     response_complete_ = true;
     drop_answer_soon();
@@ -387,7 +467,7 @@ void Session::reply(Reply reply) {
 void Session::begin_stream() {
     streaming_ = true;
     if (framing_.http10) framing_.keep_alive = false;
-    enqueue(stream_head(framing_));
+    enqueue(stream_head(framing_, gate_.headers()));
 }
 
 void Session::send(std::string_view event) {
@@ -396,6 +476,10 @@ void Session::send(std::string_view event) {
         enqueue(event);
     else
         enqueue(chunk(event));
+}
+
+void Session::count_tokens(std::uint64_t made) {
+    gate_.charge(made);
 }
 
 void Session::end_stream(bool ok) {
@@ -443,7 +527,7 @@ void Session::on_written() {
     disarm(write_deadline_);
     if (!response_complete_) return;
     if (!framing_.keep_alive) return linger();
-    ++watch_;
+    ++turn_;
     error_code ignored;
     socket_.cancel(ignored);
     wait_for_request();
@@ -452,7 +536,7 @@ void Session::on_written() {
 /// Closing with unread input would reset the connection and might take our last words from the
 /// client: read on, for a short time, until it hangs up.
 void Session::linger() {
-    ++watch_;
+    ++turn_;
     error_code ignored;
     socket_.cancel(ignored);
     socket_.shutdown(tcp::socket::shutdown_send, ignored);

@@ -11,6 +11,8 @@
 #include <boost/asio/ip/tcp.hpp>
 
 #include "coordinator/api/backend.h"
+#include "coordinator/api/byte_budget.h"
+#include "coordinator/api/key_table.h"
 #include "coordinator/api/server.h"
 #include "coordinator/api/service_pool.h"
 
@@ -29,6 +31,7 @@ struct ServerContext {
         : loop(io),
           backend(served),
           options(std::move(chosen)),
+          bodies(options.max_total_body_bytes),
           pool(options.pool_threads, options.max_pool_jobs) {}
 
     boost::asio::io_context& loop;
@@ -36,6 +39,8 @@ struct ServerContext {
     const ApiOptions options;
     /// Each removes itself when it closes.
     std::unordered_set<std::shared_ptr<Connection>> connections;
+    KeyTable keys;      ///< without meaning where options.keys_file is empty: nobody needs one
+    ByteBudget bodies;  ///< of all requests; jobs of the pool hold shares of it
     ServicePool pool;
 };
 

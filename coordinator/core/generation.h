@@ -12,6 +12,9 @@
 
 namespace potluck::coordinator {
 
+/// Interactive requests go before batch ones wherever both want the same rows, pages or slots.
+enum class Priority : std::uint8_t { kInteractive, kBatch };
+
 struct GenerationRequest {
     std::vector<TokenId> prompt;    ///< at least one token
     std::uint32_t n = 1;            ///< choices; choice i samples with seed + i
@@ -21,6 +24,8 @@ struct GenerationRequest {
     bool ignore_eos = false;        ///< end-of-generation tokens are never sampled
     bool logprobs = false;          ///< fill Delta::tokens' log-probabilities
     std::uint16_t top_logprobs = 0;
+    TenantId tenant;  ///< whose prefixes it may share; 0 where tenants are not told apart
+    Priority priority = Priority::kInteractive;
 };
 
 enum class FinishReason : std::uint8_t { kStop, kLength };
@@ -42,7 +47,7 @@ struct Delta {
 struct Usage {
     std::uint32_t prompt_tokens = 0;
     std::uint32_t completion_tokens = 0;  ///< over all choices
-    std::uint32_t cached_tokens = 0;
+    std::uint32_t cached_tokens = 0;      ///< of the prompt, found in the prefix cache
 };
 
 }  // namespace potluck::coordinator

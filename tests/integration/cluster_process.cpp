@@ -13,6 +13,7 @@
 #include <sstream>
 #include <thread>
 
+#include <boost/algorithm/string/case_conv.hpp>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -159,7 +160,7 @@ bool Cluster::wait_until_ready(std::chrono::seconds patience) {
 namespace {
 
 HttpAnswer request(std::uint16_t port, http::verb verb, const std::string& path,
-                   const std::string& body) {
+                   const std::string& body, const std::string& key) {
     try {
         boost::asio::io_context loop;
         tcp::socket socket(loop);
@@ -167,13 +168,20 @@ HttpAnswer request(std::uint16_t port, http::verb verb, const std::string& path,
         http::request<http::string_body> message(verb, path, 11);
         message.set(http::field::host, "127.0.0.1");
         message.set(http::field::connection, "close");
+        if (!key.empty()) message.set(http::field::authorization, "Bearer " + key);
         message.body() = body;
         message.prepare_payload();
         http::write(socket, message);
         boost::beast::flat_buffer buffer;
         http::response<http::string_body> answer;
         http::read(socket, buffer, answer);
-        return {static_cast<int>(answer.result_int()), answer.body()};
+        HttpAnswer out{static_cast<int>(answer.result_int()), answer.body(), {}};
+        for (const auto& field : answer) {
+            std::string name(field.name_string());
+            boost::algorithm::to_lower(name);
+            out.headers[name] = field.value();
+        }
+        return out;
     } catch (const std::exception&) {
         return {};
     }
@@ -181,11 +189,12 @@ HttpAnswer request(std::uint16_t port, http::verb verb, const std::string& path,
 
 }  // namespace
 
-HttpAnswer Cluster::get(const std::string& path) const {
-    return request(port_, http::verb::get, path, {});
+HttpAnswer Cluster::get(const std::string& path, const std::string& key) const {
+    return request(port_, http::verb::get, path, {}, key);
 }
-HttpAnswer Cluster::post(const std::string& path, const std::string& body) const {
-    return request(port_, http::verb::post, path, body);
+HttpAnswer Cluster::post(const std::string& path, const std::string& body,
+                         const std::string& key) const {
+    return request(port_, http::verb::post, path, body, key);
 }
 
 std::string Cluster::complete(const std::string& prompt, int max_tokens) const {

@@ -4,6 +4,7 @@
 // answers on a port of its own.
 
 #include <chrono>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ Finished run_program(const std::vector<std::string>& arguments, const std::strin
 struct HttpAnswer {
     int status = 0;  ///< 0: no answer
     std::string body;
+    std::map<std::string, std::string> headers;  ///< names in lower case
 };
 
 /// `potluck up` with a free port. Stopped (SIGTERM) when it goes out of scope.
@@ -43,8 +45,10 @@ class Cluster {
     void signal(int number);
     int wait_for_exit();
 
-    HttpAnswer get(const std::string& path) const;
-    HttpAnswer post(const std::string& path, const std::string& body) const;
+    /// `key`: of the API; empty: none is shown.
+    HttpAnswer get(const std::string& path, const std::string& key = {}) const;
+    HttpAnswer post(const std::string& path, const std::string& body,
+                    const std::string& key = {}) const;
     /// Greedy completion of a prompt; the text, or "error: …".
     std::string complete(const std::string& prompt, int max_tokens) const;
     std::uint16_t port() const { return port_; }

@@ -6,11 +6,14 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <filesystem>
+#include <fstream>
 
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -173,6 +176,29 @@ FakeBackend::Step hang() {
     return nullptr;
 }
 
+// --- ScratchFile
+// -----------------------------------------------------------------------------------
+
+ScratchFile::ScratchFile(const std::string& text) {
+    static int counter = 0;
+    path_ = (std::filesystem::temp_directory_path() /
+             fmt::format("potluck-scratch-{}-{}", ::getpid(), ++counter))
+                .string();
+    replace(text);
+}
+
+ScratchFile::~ScratchFile() {
+    std::error_code ignored;
+    std::filesystem::remove(path_, ignored);
+}
+
+void ScratchFile::replace(const std::string& text) const {
+    const std::string fresh = path_ + ".new";
+    std::ofstream(fresh, std::ios::trunc) << text;
+    ::chmod(fresh.c_str(), 0600);
+    std::filesystem::rename(fresh, path_);
+}
+
 // --- TestServer ----------------------------------------------------------------------------------
 
 TestServer::TestServer(ApiOptions options) : guard_(asio::make_work_guard(loop_)), backend_(loop_) {
@@ -202,7 +228,7 @@ bool TestServer::eventually(const std::function<bool()>& condition) {
 
 // --- HttpClient ----------------------------------------------------------------------------------
 
-HttpClient::HttpClient(std::uint16_t port) {
+HttpClient::HttpClient(std::uint16_t port, std::string shown) : authorization(std::move(shown)) {
     fd_ = ::socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -305,16 +331,20 @@ HttpResponse HttpClient::read_response(bool head_only) {
 }
 
 HttpResponse HttpClient::get(const std::string& path, const std::string& method) {
-    send(fmt::format("{} {} HTTP/1.1\r\nHost: test\r\n\r\n", method, path));
+    const std::string shown =
+        authorization.empty() ? "" : fmt::format("Authorization: {}\r\n", authorization);
+    send(fmt::format("{} {} HTTP/1.1\r\nHost: test\r\n{}\r\n", method, path, shown));
     return read_response(method == "HEAD");
 }
 
 HttpResponse HttpClient::post(const std::string& path, std::string_view body,
                               const std::string& headers) {
+    const std::string shown =
+        authorization.empty() ? "" : fmt::format("Authorization: {}\r\n", authorization);
     send(
         fmt::format("POST {} HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
-                    "Authorization: Bearer none\r\n{}Content-Length: {}\r\n\r\n{}",
-                    path, headers, body.size(), body));
+                    "{}{}Content-Length: {}\r\n\r\n{}",
+                    path, shown, headers, body.size(), body));
     return read_response();
 }
 

@@ -45,12 +45,14 @@ class FakeBackend : public Backend {
 
     const ServedModel* model() const override { return served ? &*served : nullptr; }
     Health health() const override { return health_now; }
+    std::chrono::seconds retry_after() const override { return retry_after_now; }
     Result<RequestId> submit(GenerationRequest request,
                              std::shared_ptr<GenerationSink> sink) override;
     void cancel(RequestId id) override;
 
     std::optional<ServedModel> served = served_model();
     Health health_now{true, "ready"};
+    std::chrono::seconds retry_after_now{1};
     std::optional<Error> submit_error;     ///< instead of taking a request …
     std::size_t submits_before_error = 0;  ///< … after so many
     Script script;                         ///< null: every choice says "Hello" in two pieces
@@ -85,7 +87,7 @@ struct HttpResponse {
 
 class HttpClient {
   public:
-    explicit HttpClient(std::uint16_t port);
+    explicit HttpClient(std::uint16_t port, std::string shown = "Bearer none");
     ~HttpClient();
     HttpClient(const HttpClient&) = delete;
     HttpClient& operator=(const HttpClient&) = delete;
@@ -97,6 +99,8 @@ class HttpClient {
     void hang_up();                                   ///< an orderly close
     void reset();                                     ///< RST
 
+    std::string authorization;  ///< a header of that name; empty: none
+
     HttpResponse get(const std::string& path, const std::string& method = "GET");
     HttpResponse post(const std::string& path, std::string_view body,
                       const std::string& headers = "");
@@ -105,6 +109,22 @@ class HttpClient {
     bool fill();  ///< false at the end; fails the test after ten seconds of silence
     int fd_ = -1;
     std::string buffer_;
+};
+
+/// A file that goes when its owner goes.
+class ScratchFile {
+  public:
+    explicit ScratchFile(const std::string& text);
+    ~ScratchFile();
+    ScratchFile(const ScratchFile&) = delete;
+    ScratchFile& operator=(const ScratchFile&) = delete;
+
+    /// In one step, as a careful editor does.
+    void replace(const std::string& text) const;
+    const std::string& path() const { return path_; }
+
+  private:
+    std::string path_;
 };
 
 class TestServer {
@@ -124,6 +144,7 @@ class TestServer {
     /// Polls on the loop until `condition` holds; false after ten seconds.
     bool eventually(const std::function<bool()>& condition);
     FakeBackend& backend() { return backend_; }  ///< touch it on the loop only
+    ApiServer& api() { return *server_; }        ///< likewise
     void stop() {
         on_loop([&] { server_->stop(); });
     }
