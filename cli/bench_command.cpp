@@ -37,6 +37,7 @@ class ProgressLines {
 
 Result<bench::MeasureOptions> measure_options(const BenchOptions& options) {
     POTLUCK_ASSIGN(const auto cpu, cpu_options(options.cpu));
+    POTLUCK_ASSIGN(const KvTypes kv, parse_kv_types(options.kv_type));
     return bench::MeasureOptions{.cpu = cpu,
                                  .pp = options.pp,
                                  .tg = options.tg,
@@ -44,6 +45,7 @@ Result<bench::MeasureOptions> measure_options(const BenchOptions& options) {
                                  .depths = options.depths,
                                  .runs = options.runs,
                                  .prefill_chunk = options.prefill_chunk,
+                                 .kv = kv,
                                  .limits = !options.no_limits};
 }
 

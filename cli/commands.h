@@ -20,6 +20,7 @@ struct LocalModelOptions {
     DeviceOptions cpu;
     std::uint32_t context = 0;
     std::uint32_t prefill_chunk = 256;
+    std::string kv_type = "f16";
     bool verbose = false;
 };
 
@@ -49,6 +50,7 @@ struct BenchOptions {
     std::vector<std::size_t> depths;
     std::size_t runs = 3;
     std::size_t prefill_chunk = 256;
+    std::string kv_type = "f16";
     bool no_limits = false;
     bool json = false;
     bool csv = false;
@@ -73,6 +75,7 @@ struct ClusterOptions {
     std::uint32_t context = 0;
     std::uint32_t slots = 8;
     std::uint32_t prefill_chunk = 256;
+    std::string kv_type = "f16";
     bool verbose = false;
 };
 /// A coordinator and local workers as processes of their own.

@@ -47,6 +47,14 @@ void add_cpu(CLI::App& command, DeviceOptions& cpu, const std::string& threads) 
     command.add_flag("--pin", cpu.pin, "bind each thread to a core");
 }
 
+void add_kv(CLI::App& command, std::string& kv_type) {
+    command
+        .add_option("--kv-type", kv_type,
+                    "how keys and values are stored: f16, bf16, q8_0, q5_0, q4_0 or turbo3 for "
+                    "both, or e.g. k=q8_0,v=q4_0")
+        ->capture_default_str();
+}
+
 void add_local(CLI::App& command, LocalModelOptions& local) {
     add_model(command, local.model);
     command.add_option("--device", local.device, "cpu, or deferred (for tests)")
@@ -56,6 +64,7 @@ void add_local(CLI::App& command, LocalModelOptions& local) {
     command.add_option("--prefill-chunk", local.prefill_chunk, "prompt tokens per step")
         ->check(CLI::Range(1, 4096))
         ->capture_default_str();
+    add_kv(command, local.kv_type);
     command.add_flag("--verbose,-v", local.verbose, "print load, prefill and decode times");
 }
 
@@ -80,6 +89,7 @@ void add_cluster(CLI::App& command, ClusterOptions& o) {
     command.add_option("--prefill-chunk", o.prefill_chunk, "prompt tokens per batch")
         ->check(CLI::Range(1, 4096))
         ->capture_default_str();
+    add_kv(command, o.kv_type);
     command.add_flag("--verbose,-v", o.verbose, "say more on stderr");
 }
 
@@ -208,6 +218,7 @@ void Program::add_bench() {
     b->add_option("--prefill-chunk", bench.prefill_chunk, "prompt tokens per step")
         ->check(CLI::Range(1, 4096))
         ->capture_default_str();
+    add_kv(*b, bench.kv_type);
     b->add_flag("--no-limits", bench.no_limits, "do not measure the machine itself");
     auto* json = b->add_flag("--json", bench.json, "print one JSON object");
     b->add_flag("--csv", bench.csv, "print names and values with commas")->excludes(json);

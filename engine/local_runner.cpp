@@ -23,6 +23,7 @@ Result<std::unique_ptr<LocalRunner>> LocalRunner::load(const OpenModel& model,
     shard.part = {.begin = 0, .end = config.n_layers, .embedding = true, .head = true};
     shard.max_rows = std::clamp<std::size_t>(options.prefill_chunk, 1, 4096);
     shard.max_length = context;
+    shard.kv = options.kv;
     shard.kv_pages = (context + kernels::kPageTokens - 1) / kernels::kPageTokens;
     POTLUCK_ASSIGN(auto loaded,
                    Shard::load(model.file, model.description, device, shard, progress));

@@ -123,8 +123,12 @@ Footprint footprint(const gguf::Gguf& file, const ModelConfig& config) {
             result.head_bytes += tensor.bytes;
         }
     }
-    result.kv_bytes_per_token_layer = std::uint64_t{config.kv_heads} * config.head_dim * 2 * 2;
     return result;
+}
+
+std::uint64_t kv_bytes_per_token_layer(const ModelConfig& config, const KvTypes& types) {
+    return config.kv_heads * (std::uint64_t{kv_row_bytes(types.k, config.head_dim)} +
+                              kv_row_bytes(types.v, config.head_dim));
 }
 
 }  // namespace potluck::model

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/kv_type.h"
 #include "base/result.h"
 #include "model/gguf/gguf.h"
 #include "model/graph/config.h"
@@ -45,10 +46,11 @@ Result<Graph> build_shard(const gguf::Gguf& file, const ModelDescription& model,
 struct Footprint {
     std::vector<std::uint64_t> layer_bytes;
     std::uint64_t embedding_bytes = 0;
-    std::uint64_t head_bytes = 0;                ///< with tied weights the embedding matrix again
-    bool tied = false;                           ///< head and embedding are one matrix
-    std::uint64_t kv_bytes_per_token_layer = 0;  ///< f16 keys and values
+    std::uint64_t head_bytes = 0;  ///< with tied weights the embedding matrix again
+    bool tied = false;             ///< head and embedding are one matrix
 };
 Footprint footprint(const gguf::Gguf& file, const ModelConfig& config);
+/// Keys and values of one position in one layer; the types fit the model's heads.
+std::uint64_t kv_bytes_per_token_layer(const ModelConfig& config, const KvTypes& types);
 
 }  // namespace potluck::model

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/kv_type.h"
 #include "base/result.h"
 #include "proto/control.h"
 #include "transport/api.h"
@@ -36,6 +37,7 @@ struct StagePart {
     std::uint32_t layer_end = 0;
     bool embedding = false;
     bool head = false;
+    KvTypes kv;
 };
 
 /// The stages of `plan` that `node` is to host, or what is wrong with the plan. Widths are not

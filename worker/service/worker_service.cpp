@@ -306,6 +306,7 @@ void WorkerService::Impl::load(HostedStage& stage, const StagePart& part, const 
     shard.max_rows = p.max_batch_rows();
     shard.max_length = p.context();
     shard.kv_pages = p.kv_pages();
+    shard.kv = part.kv;
     const std::size_t in = part.config.input_width;
     const std::size_t out = part.config.output_width;
     LoadJob job =
