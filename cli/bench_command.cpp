@@ -73,7 +73,10 @@ int run_bench(const BenchOptions& options) {
     if (!options.make.empty()) return make(options);
     const auto measuring = measure_options(options);
     if (!measuring) return fail(measuring.error());
-    const auto model = engine::open_model(options.model);
+    const auto& rope = options.rope;
+    const auto rotary = model::make_rotary_override(rope.scaling, rope.factor, rope.base);
+    if (!rotary) return fail(rotary.error());
+    const auto model = engine::open_model(options.model, *rotary);
     if (!model) return fail(model.error());
     const auto result = bench::measure(*model, *measuring, ProgressLines());
     if (!result) return fail(result.error());

@@ -51,6 +51,9 @@ Status start(Coordinator& c, const ClusterOptions& options, const std::string& l
     settings.listen = listen;
     settings.deployment.workers = options.workers;
     POTLUCK_ASSIGN(const KvTypes kv, parse_kv_types(options.kv_type));
+    const auto& rope = options.rope;
+    POTLUCK_ASSIGN(settings.rotary,
+                   model::make_rotary_override(rope.scaling, rope.factor, rope.base));
     settings.deployment.plan = {
         .context = options.context, .slots = options.slots, .kv = kv, .split = options.split};
     settings.deployment.plan.max_batch_rows =

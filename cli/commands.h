@@ -14,6 +14,13 @@ namespace potluck::cli {
 /// The bundled model, found beside the program's build or in the share folder of an installation.
 std::string default_model();
 
+/// Rotary positions instead of the file's; empty or 0: the file's.
+struct RopeOptions {
+    std::string scaling;
+    double factor = 0;
+    double base = 0;
+};
+
 struct LocalModelOptions {
     std::string model;
     std::string device = "cpu";
@@ -21,6 +28,7 @@ struct LocalModelOptions {
     std::uint32_t context = 0;
     std::uint32_t prefill_chunk = 256;
     std::string kv_type = "f16";
+    RopeOptions rope;
     bool verbose = false;
 };
 
@@ -51,6 +59,7 @@ struct BenchOptions {
     std::size_t runs = 3;
     std::size_t prefill_chunk = 256;
     std::string kv_type = "f16";
+    RopeOptions rope;
     bool no_limits = false;
     bool json = false;
     bool csv = false;
@@ -76,6 +85,7 @@ struct ClusterOptions {
     std::uint32_t slots = 8;
     std::uint32_t prefill_chunk = 256;
     std::string kv_type = "f16";
+    RopeOptions rope;
     bool verbose = false;
 };
 /// A coordinator and local workers as processes of their own.

@@ -43,7 +43,10 @@ Result<Local> open(const LocalModelOptions& options) {
     Local local;
     POTLUCK_ASSIGN(local.kv, parse_kv_types(options.kv_type));
     POTLUCK_ASSIGN(local.devices, make_devices(options.device, options.cpu));
-    POTLUCK_ASSIGN(local.model, engine::open_model(options.model));
+    const auto& rope = options.rope;
+    POTLUCK_ASSIGN(const auto rotary,
+                   model::make_rotary_override(rope.scaling, rope.factor, rope.base));
+    POTLUCK_ASSIGN(local.model, engine::open_model(options.model, rotary));
     POTLUCK_ASSIGN(local.tokenizer, model::Tokenizer::load(*local.model.file));
     return local;
 }

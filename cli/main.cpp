@@ -55,6 +55,16 @@ void add_kv(CLI::App& command, std::string& kv_type) {
         ->capture_default_str();
 }
 
+void add_rope(CLI::App& command, RopeOptions& rope) {
+    command.add_option("--rope-scaling", rope.scaling,
+                       "rotary positions beyond the trained context: none, linear or yarn "
+                       "(default: the file's)");
+    command.add_option("--rope-scale", rope.factor,
+                       "how many times the trained context (default: the file's)");
+    command.add_option("--rope-base", rope.base,
+                       "base of the rotary frequencies (default: the file's)");
+}
+
 void add_local(CLI::App& command, LocalModelOptions& local) {
     add_model(command, local.model);
     command.add_option("--device", local.device, "cpu, or deferred (for tests)")
@@ -65,6 +75,7 @@ void add_local(CLI::App& command, LocalModelOptions& local) {
         ->check(CLI::Range(1, 4096))
         ->capture_default_str();
     add_kv(command, local.kv_type);
+    add_rope(command, local.rope);
     command.add_flag("--verbose,-v", local.verbose, "print load, prefill and decode times");
 }
 
@@ -90,6 +101,7 @@ void add_cluster(CLI::App& command, ClusterOptions& o) {
         ->check(CLI::Range(1, 4096))
         ->capture_default_str();
     add_kv(command, o.kv_type);
+    add_rope(command, o.rope);
     command.add_flag("--verbose,-v", o.verbose, "say more on stderr");
 }
 
@@ -219,6 +231,7 @@ void Program::add_bench() {
         ->check(CLI::Range(1, 4096))
         ->capture_default_str();
     add_kv(*b, bench.kv_type);
+    add_rope(*b, bench.rope);
     b->add_flag("--no-limits", bench.no_limits, "do not measure the machine itself");
     auto* json = b->add_flag("--json", bench.json, "print one JSON object");
     b->add_flag("--csv", bench.csv, "print names and values with commas")->excludes(json);

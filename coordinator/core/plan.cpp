@@ -106,11 +106,7 @@ Result<Plan> make_plan(const model::Footprint& footprint, const model::ModelConf
     if (request.slots == 0 || request.max_batch_rows == 0) {
         return error(ErrorCode::kInvalidArgument, "slots and batch rows must be at least 1");
     }
-    if (request.context > config.context_length) {
-        return error(ErrorCode::kInvalidArgument,
-                     fmt::format("a context of {} is asked for, the model was made for {}",
-                                 request.context, config.context_length));
-    }
+    POTLUCK_TRY(model::check_context(config, request.context));
     POTLUCK_TRY(check_kv_types(request.kv, config.head_dim));
     const auto split =
         request.split.empty() ? proportional_split(config.n_layers, devices) : request.split;

@@ -35,7 +35,8 @@ struct ModelDescription {
 };
 /// kUnsupported naming the file's architecture and those of `known`.
 Result<ModelDescription> describe(const gguf::Gguf& file,
-                                  std::span<const Architecture* const> known);
+                                  std::span<const Architecture* const> known,
+                                  const RotaryOverride& rotary = {});
 
 /// Builds the graph of a shard and checks every tensor that it needs (name, shape, type). The error
 /// lists all that is missing or odd, not only the first.

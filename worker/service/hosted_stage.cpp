@@ -41,6 +41,9 @@ Result<std::vector<StagePart>> parts_of(const proto::Plan& plan, std::uint32_t n
         if (!known) return bad(fmt::format("KV type '{}' is not known to this worker", *name));
         *type = *known;
     }
+    const auto rotary =
+        model::make_rotary_override(plan.rope_scaling(), plan.rope_factor(), plan.rope_base());
+    if (!rotary) return bad(rotary.error().message);
     std::vector<StagePart> parts;
     for (int p = 0; p < plan.pipelines_size(); ++p) {
         const auto& stages = plan.pipelines(p).stages();
@@ -65,7 +68,8 @@ Result<std::vector<StagePart>> parts_of(const proto::Plan& plan, std::uint32_t n
                            .layer_end = stage.layer_end(),
                            .embedding = stage.embedding(),
                            .head = stage.head(),
-                           .kv = kv};
+                           .kv = kv,
+                           .rotary = *rotary};
             part.config.route = {Epoch(plan.epoch()), PipelineId(static_cast<std::uint32_t>(p)),
                                  StageIndex(static_cast<std::uint32_t>(s))};
             part.config.stages = static_cast<std::size_t>(stages.size());

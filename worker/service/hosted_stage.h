@@ -8,6 +8,7 @@
 
 #include "base/kv_type.h"
 #include "base/result.h"
+#include "model/graph/config.h"
 #include "proto/control.h"
 #include "transport/api.h"
 #include "worker/core/stage.h"
@@ -38,6 +39,7 @@ struct StagePart {
     bool embedding = false;
     bool head = false;
     KvTypes kv;
+    model::RotaryOverride rotary;
 };
 
 /// The stages of `plan` that `node` is to host, or what is wrong with the plan. Widths are not
