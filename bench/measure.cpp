@@ -110,10 +110,11 @@ Status Measurement::load(kernels::Device& device) {
     const auto progress = [this](std::uint64_t done, std::uint64_t total) {
         report("loading, MB", done / 1000000, total / 1000000);
     };
-    POTLUCK_ASSIGN(
-        runner_, engine::LocalRunner::load(
-                     model_, device, {.context = context, .prefill_chunk = options_.prefill_chunk},
-                     progress));
+    POTLUCK_ASSIGN(runner_, engine::LocalRunner::load(model_, device,
+                                                      {.context = context,
+                                                       .prefill_chunk = options_.prefill_chunk,
+                                                       .kv = options_.kv},
+                                                      progress));
     result_.load_ms = seconds_since(start) * 1e3;
     result_.weight_bytes = runner_->shard().weight_bytes();
     const std::size_t huge = kernels::cpu::huge_page_bytes();

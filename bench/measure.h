@@ -26,6 +26,7 @@ struct MeasureOptions {
     std::vector<std::size_t> depths;  ///< tokens before a decode step
     std::size_t runs = 3;             ///< at least 1
     std::size_t prefill_chunk = 256;  ///< rows of a batch, 1..4096
+    KvTypes kv;                       ///< how keys and values are stored
     bool limits = true;               ///< also measure the machine
 };
 

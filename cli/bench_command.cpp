@@ -37,6 +37,7 @@ class ProgressLines {
 
 Result<bench::MeasureOptions> measure_options(const BenchOptions& options) {
     POTLUCK_ASSIGN(const auto cpu, cpu_options(options.cpu));
+    POTLUCK_ASSIGN(const KvTypes kv, parse_kv_types(options.kv_type));
     return bench::MeasureOptions{.cpu = cpu,
                                  .pp = options.pp,
                                  .tg = options.tg,
@@ -44,6 +45,7 @@ Result<bench::MeasureOptions> measure_options(const BenchOptions& options) {
                                  .depths = options.depths,
                                  .runs = options.runs,
                                  .prefill_chunk = options.prefill_chunk,
+                                 .kv = kv,
                                  .limits = !options.no_limits};
 }
 
@@ -71,7 +73,10 @@ int run_bench(const BenchOptions& options) {
     if (!options.make.empty()) return make(options);
     const auto measuring = measure_options(options);
     if (!measuring) return fail(measuring.error());
-    const auto model = engine::open_model(options.model);
+    const auto& rope = options.rope;
+    const auto rotary = model::make_rotary_override(rope.scaling, rope.factor, rope.base);
+    if (!rotary) return fail(rotary.error());
+    const auto model = engine::open_model(options.model, *rotary);
     if (!model) return fail(model.error());
     const auto result = bench::measure(*model, *measuring, ProgressLines());
     if (!result) return fail(result.error());

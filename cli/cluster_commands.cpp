@@ -56,8 +56,12 @@ Status start(Coordinator& c, const ClusterOptions& options, const std::string& l
     settings.model_path = options.model;
     settings.listen = listen;
     settings.deployment.workers = options.workers;
+    POTLUCK_ASSIGN(const KvTypes kv, parse_kv_types(options.kv_type));
+    const auto& rope = options.rope;
+    POTLUCK_ASSIGN(settings.rotary,
+                   model::make_rotary_override(rope.scaling, rope.factor, rope.base));
     settings.deployment.plan = {
-        .context = options.context, .slots = options.slots, .split = options.split};
+        .context = options.context, .slots = options.slots, .kv = kv, .split = options.split};
     settings.deployment.plan.max_batch_rows =
         std::max<std::uint32_t>(options.prefill_chunk + options.slots, 64);
     settings.scheduler.prefill_chunk = options.prefill_chunk;

@@ -15,12 +15,21 @@ namespace potluck::cli {
 /// The bundled model, found beside the program's build or in the share folder of an installation.
 std::string default_model();
 
+/// Rotary positions instead of the file's; empty or 0: the file's.
+struct RopeOptions {
+    std::string scaling;
+    double factor = 0;
+    double base = 0;
+};
+
 struct LocalModelOptions {
     std::string model;
     std::string device = "cpu";
     DeviceOptions cpu;
     std::uint32_t context = 0;
     std::uint32_t prefill_chunk = 256;
+    std::string kv_type = "f16";
+    RopeOptions rope;
     bool verbose = false;
 };
 
@@ -50,6 +59,8 @@ struct BenchOptions {
     std::vector<std::size_t> depths;
     std::size_t runs = 3;
     std::size_t prefill_chunk = 256;
+    std::string kv_type = "f16";
+    RopeOptions rope;
     bool no_limits = false;
     bool json = false;
     bool csv = false;
@@ -80,6 +91,8 @@ struct ClusterOptions {
     std::uint32_t queue_limit = 256;  ///< requests that wait; more are refused
     double queue_timeout_s = 600;     ///< 0: none
     double request_timeout_s = 0;
+    std::string kv_type = "f16";
+    RopeOptions rope;
     bool verbose = false;
 };
 /// A coordinator and local workers as processes of their own.

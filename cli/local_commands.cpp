@@ -35,21 +35,27 @@ struct Local {
     engine::OpenModel model;
     std::shared_ptr<const model::Tokenizer> tokenizer;
     std::unique_ptr<engine::LocalRunner> runner;
+    KvTypes kv;
 };
 
 /// Everything but the weights.
 Result<Local> open(const LocalModelOptions& options) {
     Local local;
+    POTLUCK_ASSIGN(local.kv, parse_kv_types(options.kv_type));
     POTLUCK_ASSIGN(local.devices, make_devices(options.device, options.cpu));
-    POTLUCK_ASSIGN(local.model, engine::open_model(options.model));
+    const auto& rope = options.rope;
+    POTLUCK_ASSIGN(const auto rotary,
+                   model::make_rotary_override(rope.scaling, rope.factor, rope.base));
+    POTLUCK_ASSIGN(local.model, engine::open_model(options.model, rotary));
     POTLUCK_ASSIGN(local.tokenizer, model::Tokenizer::load(*local.model.file));
     return local;
 }
 
 Status load(Local& local, const LocalModelOptions& options, std::size_t context) {
-    POTLUCK_ASSIGN(local.runner, engine::LocalRunner::load(
-                                     local.model, *local.devices.front(),
-                                     {.context = context, .prefill_chunk = options.prefill_chunk}));
+    POTLUCK_ASSIGN(local.runner, engine::LocalRunner::load(local.model, *local.devices.front(),
+                                                           {.context = context,
+                                                            .prefill_chunk = options.prefill_chunk,
+                                                            .kv = local.kv}));
     return {};
 }
 

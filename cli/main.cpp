@@ -48,6 +48,24 @@ void add_cpu(CLI::App& command, DeviceOptions& cpu, const std::string& threads) 
     command.add_flag("--pin", cpu.pin, "bind each thread to a core");
 }
 
+void add_kv(CLI::App& command, std::string& kv_type) {
+    command
+        .add_option("--kv-type", kv_type,
+                    "how keys and values are stored: f16, bf16, q8_0, q5_0, q4_0 or turbo3 for "
+                    "both, or e.g. k=q8_0,v=q4_0")
+        ->capture_default_str();
+}
+
+void add_rope(CLI::App& command, RopeOptions& rope) {
+    command.add_option("--rope-scaling", rope.scaling,
+                       "rotary positions beyond the trained context: none, linear or yarn "
+                       "(default: the file's)");
+    command.add_option("--rope-scale", rope.factor,
+                       "how many times the trained context (default: the file's)");
+    command.add_option("--rope-base", rope.base,
+                       "base of the rotary frequencies (default: the file's)");
+}
+
 void add_local(CLI::App& command, LocalModelOptions& local) {
     add_model(command, local.model);
     command.add_option("--device", local.device, "cpu, or deferred (for tests)")
@@ -57,6 +75,8 @@ void add_local(CLI::App& command, LocalModelOptions& local) {
     command.add_option("--prefill-chunk", local.prefill_chunk, "prompt tokens per step")
         ->check(CLI::Range(1, 4096))
         ->capture_default_str();
+    add_kv(command, local.kv_type);
+    add_rope(command, local.rope);
     command.add_flag("--verbose,-v", local.verbose, "print load, prefill and decode times");
 }
 
@@ -105,6 +125,8 @@ void add_cluster(CLI::App& command, ClusterOptions& o) {
                     "seconds that a whole answer may take; 0: no limit")
         ->check(CLI::Range(0.0, 604800.0))
         ->capture_default_str();
+    add_kv(command, o.kv_type);
+    add_rope(command, o.rope);
     command.add_flag("--verbose,-v", o.verbose, "say more on stderr");
 }
 
@@ -261,6 +283,8 @@ void Program::add_bench() {
     b->add_option("--prefill-chunk", bench.prefill_chunk, "prompt tokens per step")
         ->check(CLI::Range(1, 4096))
         ->capture_default_str();
+    add_kv(*b, bench.kv_type);
+    add_rope(*b, bench.rope);
     b->add_flag("--no-limits", bench.no_limits, "do not measure the machine itself");
     auto* json = b->add_flag("--json", bench.json, "print one JSON object");
     b->add_flag("--csv", bench.csv, "print names and values with commas")->excludes(json);

@@ -14,15 +14,12 @@ Result<std::unique_ptr<LocalRunner>> LocalRunner::load(const OpenModel& model,
                                                        const LoadProgress& progress) {
     const auto& config = model.description.config;
     const std::size_t context = options.context == 0 ? config.context_length : options.context;
-    if (context > config.context_length) {
-        return error(ErrorCode::kInvalidArgument,
-                     fmt::format("a context of {} is asked for, the model was made for {}", context,
-                                 config.context_length));
-    }
+    POTLUCK_TRY(model::check_context(config, context));
     ShardOptions shard;
     shard.part = {.begin = 0, .end = config.n_layers, .embedding = true, .head = true};
     shard.max_rows = std::clamp<std::size_t>(options.prefill_chunk, 1, 4096);
     shard.max_length = context;
+    shard.kv = options.kv;
     shard.kv_pages = (context + kernels::kPageTokens - 1) / kernels::kPageTokens;
     POTLUCK_ASSIGN(auto loaded,
                    Shard::load(model.file, model.description, device, shard, progress));

@@ -21,6 +21,7 @@ namespace potluck::engine {
 struct LocalOptions {
     std::size_t context = 0;          ///< positions; 0: what the model was made for
     std::size_t prefill_chunk = 256;  ///< rows per batch of a prompt
+    KvTypes kv;                       ///< how keys and values are stored
 };
 
 class LocalRunner {

@@ -18,11 +18,6 @@ constexpr std::size_t kHeadRows = 32;
 
 }  // namespace
 
-std::size_t kv_page_bytes(const model::ModelConfig& config, const model::ShardSpec& part) {
-    const std::size_t per_layer = kernels::kPageTokens * config.kv_heads * config.head_dim * 2;
-    return per_layer * sizeof(std::uint16_t) * (part.end - part.begin);
-}
-
 struct Shard::Impl {
     Impl(kernels::Device& d, model::Graph g, model::ModelConfig c, const ShardOptions& o)
         : device(d),
@@ -80,15 +75,17 @@ struct Shard::Impl {
 };
 
 Status Shard::Impl::load(const model::gguf::Gguf& file, const LoadProgress& progress) {
-    POTLUCK_TRY(check_device(device, file, graph, config));
+    POTLUCK_TRY(check_device(device, file, graph, config, options.kv));
     POTLUCK_ASSIGN(weights, load_weights(device, file, graph, progress));
     POTLUCK_ASSIGN(cache_memory, allocate_caches(device, config, options));
     for (const auto& layer : cache_memory) {
-        caches.push_back({.k = layer.k->as<std::uint16_t>(),
-                          .v = layer.v->as<std::uint16_t>(),
+        caches.push_back({.k = layer.k->data(),
+                          .v = layer.v->data(),
                           .n_pages = options.kv_pages,
                           .kv_heads = config.kv_heads,
-                          .head_dim = config.head_dim});
+                          .head_dim = config.head_dim,
+                          .k_type = options.kv.k,
+                          .v_type = options.kv.v});
     }
     POTLUCK_ASSIGN(memory, allocate_batch_memory(device, graph, config, options));
     plan = plan_buffers(graph);
@@ -325,7 +322,10 @@ std::uint64_t Shard::weight_bytes() const {
     return total;
 }
 std::uint64_t Shard::kv_bytes() const {
-    return kv_page_bytes(impl_->config, impl_->options.part) * impl_->options.kv_pages;
+    std::uint64_t total = 0;
+    for (const auto& layer : impl_->cache_memory)
+        total += layer.k->size() + layer.v->size();
+    return total;
 }
 
 }  // namespace potluck::engine

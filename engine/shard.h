@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 
+#include "base/kv_type.h"
 #include "base/result.h"
 #include "engine/page_table.h"
 #include "engine/stage_model.h"
@@ -26,6 +27,7 @@ struct ShardOptions {
     std::size_t max_rows = 512;     ///< of one batch
     std::size_t max_length = 4096;  ///< positions of one sequence
     std::size_t kv_pages = 64;      ///< of kPageTokens positions each, over all sequences
+    KvTypes kv;                     ///< how keys and values are stored
 };
 
 /// Called with the bytes of the file that are loaded and their total, after each tensor.
@@ -33,9 +35,6 @@ using LoadProgress = std::function<void(std::uint64_t done, std::uint64_t total)
 
 /// Sees the logits of a sampled row before the sampler changes them.
 using LogitsObserver = std::function<void(const Row& row, std::span<const float> logits)>;
-
-/// Device memory of one KV page (kPageTokens positions) over the layers of a shard.
-std::size_t kv_page_bytes(const model::ModelConfig& config, const model::ShardSpec& part);
 
 class Shard final : public StageModel {
   public:

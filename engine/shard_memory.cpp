@@ -15,7 +15,8 @@ namespace {
 
 std::vector<kernels::Requirement> requirements(const model::gguf::Gguf& file,
                                                const model::Graph& graph,
-                                               const model::ModelConfig& config) {
+                                               const model::ModelConfig& config,
+                                               const KvTypes& kv) {
     std::vector<kernels::Requirement> all;
     using kernels::OpKind;
     const auto add_nodes = [&](const std::vector<model::Node>& nodes) {
@@ -31,10 +32,13 @@ std::vector<kernels::Requirement> requirements(const model::gguf::Gguf& file,
     };
     add_nodes(graph.body);
     add_nodes(graph.head);
-    for (const auto op : {OpKind::kRmsNorm, OpKind::kRopeAngles, OpKind::kRope, OpKind::kKvStore,
-                          OpKind::kKvCopy, OpKind::kAttention, OpKind::kSwiglu, OpKind::kAdd,
-                          OpKind::kGatherRows, OpKind::kQuantize}) {
+    for (const auto op : {OpKind::kRmsNorm, OpKind::kRopeAngles, OpKind::kRope, OpKind::kSwiglu,
+                          OpKind::kAdd, OpKind::kGatherRows, OpKind::kQuantize}) {
         all.push_back({.op = op, .head_dim = config.head_dim});
+    }
+    for (const auto op : {OpKind::kKvStore, OpKind::kKvCopy, OpKind::kAttention}) {
+        for (const KvType type : {kv.k, kv.v})
+            all.push_back({.op = op, .head_dim = config.head_dim, .kv = type});
     }
     return all;
 }
@@ -58,9 +62,10 @@ std::vector<float> read_vector(const model::gguf::TensorInfo& tensor) {
 }  // namespace
 
 Status check_device(const kernels::Device& device, const model::gguf::Gguf& file,
-                    const model::Graph& graph, const model::ModelConfig& config) {
+                    const model::Graph& graph, const model::ModelConfig& config,
+                    const KvTypes& kv) {
     std::set<std::string> problems;
-    for (const auto& requirement : requirements(file, graph, config)) {
+    for (const auto& requirement : requirements(file, graph, config, kv)) {
         if (const auto why = device.unsupported(requirement)) problems.insert(*why);
     }
     if (problems.empty()) return {};
@@ -118,13 +123,14 @@ Result<std::vector<Weight>> load_weights(kernels::Device& device, const model::g
 Result<std::vector<LayerCache>> allocate_caches(kernels::Device& device,
                                                 const model::ModelConfig& config,
                                                 const ShardOptions& options) {
-    const std::size_t values =
-        options.kv_pages * kernels::kPageTokens * config.kv_heads * config.head_dim;
+    const std::size_t rows = options.kv_pages * kernels::kPageTokens * config.kv_heads;
     std::vector<LayerCache> caches;
     for (auto layer = options.part.begin; layer < options.part.end; ++layer) {
         LayerCache cache;
-        POTLUCK_ASSIGN(cache.k, device.allocate(values * sizeof(std::uint16_t)));
-        POTLUCK_ASSIGN(cache.v, device.allocate(values * sizeof(std::uint16_t)));
+        POTLUCK_ASSIGN(cache.k,
+                       device.allocate(rows * kv_row_bytes(options.kv.k, config.head_dim)));
+        POTLUCK_ASSIGN(cache.v,
+                       device.allocate(rows * kv_row_bytes(options.kv.v, config.head_dim)));
         caches.push_back(std::move(cache));
     }
     return caches;
@@ -161,7 +167,8 @@ Result<BatchMemory> allocate_batch_memory(kernels::Device& device, const model::
         device.allocate(device.attention_scratch_bytes({.max_rows = rows,
                                                         .max_context = options.max_length,
                                                         .heads = config.heads,
-                                                        .head_dim = config.head_dim})));
+                                                        .head_dim = config.head_dim,
+                                                        .k_type = options.kv.k})));
     return m;
 }
 

@@ -13,7 +13,7 @@ namespace potluck::engine {
 
 /// kUnsupported listing everything that the device cannot do for this graph.
 Status check_device(const kernels::Device& device, const model::gguf::Gguf& file,
-                    const model::Graph& graph, const model::ModelConfig& config);
+                    const model::Graph& graph, const model::ModelConfig& config, const KvTypes& kv);
 
 /// Packs every weight of the graph.
 Result<std::vector<Weight>> load_weights(kernels::Device& device, const model::gguf::Gguf& file,

@@ -72,12 +72,13 @@ std::uint64_t part_bytes(const model::Footprint& footprint, const model::ShardSp
 }
 
 /// KV pages that the tightest stage has room for, at most what slots and context can use.
-Result<std::uint64_t> count_pages(const Plan& plan, const model::Footprint& footprint) {
+Result<std::uint64_t> count_pages(const Plan& plan, const model::ModelConfig& config) {
+    const std::uint64_t token_bytes = model::kv_bytes_per_token_layer(config, plan.kv);
     const std::uint64_t per_request = (plan.context + kPageTokens - 1) / kPageTokens;
     std::uint64_t pages = per_request * plan.slots;
     for (const auto& stage : plan.stages) {
         const std::uint64_t layers = stage.part.end - stage.part.begin;
-        const std::uint64_t page_bytes = footprint.kv_bytes_per_token_layer * kPageTokens * layers;
+        const std::uint64_t page_bytes = token_bytes * kPageTokens * layers;
         const auto usable =
             static_cast<std::uint64_t>(static_cast<double>(stage.free_bytes) * kMemoryShare);
         const std::uint64_t left = usable > stage.weight_bytes ? usable - stage.weight_bytes : 0;
@@ -105,11 +106,8 @@ Result<Plan> make_plan(const model::Footprint& footprint, const model::ModelConf
     if (request.slots == 0 || request.max_batch_rows == 0) {
         return error(ErrorCode::kInvalidArgument, "slots and batch rows must be at least 1");
     }
-    if (request.context > config.context_length) {
-        return error(ErrorCode::kInvalidArgument,
-                     fmt::format("a context of {} is asked for, the model was made for {}",
-                                 request.context, config.context_length));
-    }
+    POTLUCK_TRY(model::check_context(config, request.context));
+    POTLUCK_TRY(check_kv_types(request.kv, config.head_dim));
     const auto split =
         request.split.empty() ? proportional_split(config.n_layers, devices) : request.split;
     POTLUCK_TRY(check_split(split, config.n_layers, devices.size()));
@@ -132,9 +130,10 @@ Result<Plan> make_plan(const model::Footprint& footprint, const model::ModelConf
     plan.context = request.context == 0 ? config.context_length : request.context;
     plan.slots = request.slots;
     plan.page_tokens = kPageTokens;
+    plan.kv = request.kv;
     plan.max_batch_rows = request.max_batch_rows;
     plan.max_in_flight = static_cast<std::uint32_t>(plan.stages.size() + 1);
-    POTLUCK_ASSIGN(plan.kv_pages, count_pages(plan, footprint));
+    POTLUCK_ASSIGN(plan.kv_pages, count_pages(plan, config));
     return plan;
 }
 
@@ -149,9 +148,9 @@ std::string to_string(const Plan& plan) {
                             human_bytes(s.free_bytes));
     }
     text += fmt::format(
-        "  context {} tokens per request, {} slots, KV pool {} tokens ({} pages of {})\n",
-        plan.context, plan.slots, plan.kv_pages * plan.page_tokens, plan.kv_pages,
-        plan.page_tokens);
+        "  context {} tokens per request, {} slots, KV pool {} tokens ({} pages of {}, {})\n",
+        plan.context, plan.slots, plan.kv_pages * plan.page_tokens, plan.kv_pages, plan.page_tokens,
+        to_string(plan.kv));
     return text;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/kv_type.h"
 #include "base/result.h"
 #include "model/graph/architecture.h"
 
@@ -42,6 +43,7 @@ struct Plan {
     std::uint32_t slots = 0;     ///< sequences at once
     std::uint64_t kv_pages = 0;  ///< of the KV pool, the same on every stage
     std::uint32_t page_tokens = 0;
+    KvTypes kv;  ///< how keys and values are stored, the same on every stage
     std::uint32_t max_batch_rows = 0;
     std::uint32_t max_in_flight = 0;
 };
@@ -49,6 +51,7 @@ struct Plan {
 struct PlanRequest {
     std::uint32_t context = 0;  ///< 0: what the model was made for
     std::uint32_t slots = 8;
+    KvTypes kv;
     std::uint32_t max_batch_rows = 512;
     std::vector<std::uint32_t> split;  ///< layers per device, in order; empty: by memory
 };

@@ -43,6 +43,11 @@ proto::Plan to_proto(const Plan& plan, const ModelFacts& facts, const std::strin
     message.set_slots(plan.slots);
     message.set_kv_pages(plan.kv_pages);
     message.set_page_tokens(plan.page_tokens);
+    message.set_kv_k_type(std::string(to_string(plan.kv.k)));
+    message.set_kv_v_type(std::string(to_string(plan.kv.v)));
+    message.set_rope_scaling(std::string(to_string(facts.rotary.scaling)));
+    message.set_rope_factor(facts.rotary.factor);
+    message.set_rope_base(facts.rotary.base);
     message.set_max_batch_rows(plan.max_batch_rows);
     message.set_max_in_flight(plan.max_in_flight);
     message.set_return_address(return_address);
@@ -508,7 +513,10 @@ Result<std::unique_ptr<CoordinatorService>> CoordinatorService::start(
     boost::asio::io_context&, transport::Transport& transport, CoordinatorOptions options,
     CoordinatorEvents events) {
     POTLUCK_TRY(links::require_loopback(options.listen));
-    POTLUCK_ASSIGN(ModelFacts facts, read_model_facts(options.model_path, options.model_id));
+    POTLUCK_ASSIGN(ModelFacts facts,
+                   read_model_facts(options.model_path, options.model_id, options.rotary));
+    POTLUCK_TRY(model::check_context(facts.config, options.deployment.plan.context));
+    POTLUCK_TRY(check_kv_types(options.deployment.plan.kv, facts.config.head_dim));
     auto impl =
         std::make_unique<Impl>(transport, std::move(options), std::move(events), std::move(facts));
     transport::Limits limits;

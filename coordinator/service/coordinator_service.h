@@ -26,6 +26,7 @@ struct CoordinatorOptions {
     std::string model_id;  ///< as clients name it; empty: the file's name
     std::string listen =
         "127.0.0.1:0";  ///< for workers; only loopback until links are authenticated
+    model::RotaryOverride rotary;
     DeploymentOptions deployment;
     SchedulerOptions scheduler;
 };

@@ -48,15 +48,18 @@ void read_recommended_sampling(const model::gguf::Gguf& file, SamplerSpec& sampl
 
 }  // namespace
 
-Result<ModelFacts> read_model_facts(const std::string& path, const std::string& id) {
+Result<ModelFacts> read_model_facts(const std::string& path, const std::string& id,
+                                    const model::RotaryOverride& rotary) {
     ModelFacts facts;
     std::error_code ignored;
     const auto absolute = std::filesystem::absolute(path, ignored);
     facts.path = ignored ? path : absolute.string();
     POTLUCK_ASSIGN(const auto file, model::gguf::Gguf::open(facts.path));
     facts.file_bytes = file->file_bytes();
-    POTLUCK_ASSIGN(const auto description, model::describe(*file, model::arch::architectures()));
+    POTLUCK_ASSIGN(const auto description,
+                   model::describe(*file, model::arch::architectures(), rotary));
     facts.config = description.config;
+    facts.rotary = rotary;
     facts.footprint = model::footprint(*file, facts.config);
     // The whole model's tensors are checked before any worker is asked to load a part.
     POTLUCK_TRY(model::build_shard(

@@ -13,11 +13,13 @@ struct ModelFacts {
     ServedModel served;
     model::ModelConfig config;
     model::Footprint footprint;
+    model::RotaryOverride rotary;  ///< worked into `config`
     std::string path;
     std::uint64_t file_bytes = 0;
 };
 
 /// Opens the file, checks that this build can run it, and loads its tokenizer and chat template.
-Result<ModelFacts> read_model_facts(const std::string& path, const std::string& id);
+Result<ModelFacts> read_model_facts(const std::string& path, const std::string& id,
+                                    const model::RotaryOverride& rotary);
 
 }  // namespace potluck::coordinator

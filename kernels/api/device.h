@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/kv_type.h"
 #include "base/result.h"
 #include "base/tensor_type.h"
 
@@ -89,6 +90,7 @@ struct Requirement {
     TensorType type = TensorType::kF32;  ///< of the weight, for kEmbed and kMatmul
     std::size_t columns = 0;             ///< inner dimension, for kEmbed and kMatmul
     std::size_t head_dim = 0;            ///< for kRope, kKvStore, kAttention
+    KvType kv = KvType::kF16;            ///< for kKvStore, kKvCopy, kAttention: of keys or values
 };
 
 /// What attention over the paged cache may be asked for, to size its scratch memory.
@@ -97,6 +99,7 @@ struct AttentionLimits {
     std::size_t max_context = 0;
     std::size_t heads = 0;
     std::size_t head_dim = 0;
+    KvType k_type = KvType::kF16;
 };
 
 class Device {

@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/kv_type.h"
 #include "base/result.h"
 #include "kernels/api/device.h"
 
@@ -83,13 +84,17 @@ struct RopeArgs {
     const float* angles = nullptr;  ///< [n_rows][n_pairs][2]
 };
 
-/// Where one layer's keys and values lie: [page][kv_head][kPageTokens][head_dim], f16.
+/// Where one layer's keys and values lie: [page][kv_head][kPageTokens] rows of
+/// kv_row_bytes(type, head_dim). Rotation, where a type has one, is the device's business: it turns
+/// what it stores, the queries and the output.
 struct KvCache {
-    std::uint16_t* k = nullptr;
-    std::uint16_t* v = nullptr;
+    std::byte* k = nullptr;
+    std::byte* v = nullptr;
     std::size_t n_pages = 0;
     std::size_t kv_heads = 0;
     std::size_t head_dim = 0;
+    KvType k_type = KvType::kF16;
+    KvType v_type = KvType::kF16;
 };
 
 /// Stores each row's k and v at slots[row] = page * kPageTokens + place in the page.

@@ -21,6 +21,8 @@ constexpr std::size_t kSplitBlocks = 64;
 /// Whole is even enough from this many tasks per thread on, and fast enough below these blocks.
 constexpr std::size_t kTasksPerThread = 4;
 constexpr std::size_t kFewBlocks = 4;
+/// Values of queries that a task turns.
+constexpr std::size_t kRotateValues = 16384;
 
 /// The shape of the work: tasks are (group of rows, kv head, group of its query heads).
 struct Shape {
@@ -71,21 +73,40 @@ std::uint32_t keys_in_block(const AttentionArgs& args, std::size_t row, std::siz
     return static_cast<std::uint32_t>(std::min(keys - b * kPageTokens, kPageTokens));
 }
 
-/// Where a page's keys (or values) of a kv head begin; nothing if the page table is wrong.
+/// Where a page's keys and values of a kv head begin; nothing if the page table is wrong.
 struct Block {
-    const std::uint16_t* k = nullptr;
-    const std::uint16_t* v = nullptr;
+    const std::byte* k = nullptr;
+    const std::byte* v = nullptr;
 
     Block(const AttentionArgs& args, std::size_t row, std::size_t b, std::size_t kv_head) {
+        const KvCache& cache = args.cache;
         const auto table = static_cast<std::size_t>(args.row_tables[row]) * args.table_stride;
         const std::int32_t page = args.page_tables[table + b];
-        if (page < 0 || static_cast<std::size_t>(page) >= args.cache.n_pages) return;
-        const std::size_t place = (static_cast<std::size_t>(page) * args.cache.kv_heads + kv_head) *
-                                  kPageTokens * args.cache.head_dim;
-        k = args.cache.k + place;
-        v = args.cache.v + place;
+        if (page < 0 || static_cast<std::size_t>(page) >= cache.n_pages) return;
+        const std::size_t place =
+            (static_cast<std::size_t>(page) * cache.kv_heads + kv_head) * kPageTokens;
+        k = cache.k + place * kv_row_bytes(cache.k_type, cache.head_dim);
+        v = cache.v + place * kv_row_bytes(cache.v_type, cache.head_dim);
     }
 };
+
+/// Takes the tile through a block.
+void attend_block(const FloatKernels& kernels, const AttentionArgs& args, AttentionTile& tile,
+                  const Block& block) {
+    const KvCache& cache = args.cache;
+    kernels.attention_scores(tile, cache.k_type, block.k, cache.head_dim, args.scale);
+    kernels.attention_values(tile, cache.v_type, block.v, cache.head_dim);
+}
+
+/// The tile's outputs, turned back if the values are rotated.
+void finish(const FloatKernels& kernels, const AttentionArgs& args, AttentionTile& tile) {
+    const KvCache& cache = args.cache;
+    kernels.attention_finish(tile, cache.head_dim);
+    const std::size_t rotation = kv_rotation(cache.v_type, cache.head_dim);
+    if (rotation == 0) return;
+    for (std::size_t i = 0; i < tile.n_queries; ++i)
+        rotate_head(*kernels.kv_rows, tile.o[i], cache.head_dim, rotation, true, tile.o[i]);
+}
 
 /// Sets up the queries of rows [first, last), which share a page table; `o` says where each one's
 /// result is.
@@ -139,9 +160,9 @@ bool attend_whole(const FloatKernels& kernels, const AttentionArgs& args, const 
             set_keys(tile, args, work, first, b);
             const Block block(args, first, b, work.kv_head);
             if (block.k == nullptr) return false;
-            kernels.attention_block(tile, block.k, block.v, head_dim, args.scale);
+            attend_block(kernels, args, tile, block);
         }
-        kernels.attention_finish(tile, head_dim);
+        finish(kernels, args, tile);
     }
     return true;
 }
@@ -185,7 +206,7 @@ struct Split {
                 set_keys(tile, args, work, first, b);
                 const Block block(args, first, b, work.kv_head);
                 if (block.k == nullptr) return false;
-                kernels.attention_block(tile, block.k, block.v, head_dim, args.scale);
+                attend_block(kernels, args, tile, block);
                 for (std::size_t i = 0; i < tile.n_queries; ++i) {
                     const std::size_t s =
                         slot(first + i / work.n_heads, work.first_head + i % work.n_heads, b);
@@ -228,7 +249,7 @@ struct Split {
             }
             std::memcpy(max + first_unit, tile.max, work.n_heads * sizeof(float));
             std::memcpy(sum + first_unit, tile.sum, work.n_heads * sizeof(float));
-            if (blocks <= end) kernels.attention_finish(tile, head_dim);
+            if (blocks <= end) finish(kernels, args, tile);
         }
     }
 };
@@ -286,18 +307,48 @@ Status check(const AttentionArgs& args) {
 }  // namespace
 
 std::size_t attention_scratch_bytes(std::size_t threads, const AttentionLimits& limits) {
-    if (threads <= 1) return kBufferAlignment;  // never split
+    const bool rotated = kv_rotation(limits.k_type, limits.head_dim) != 0;
+    const std::size_t queries = rotated ? limits.max_rows * limits.heads * limits.head_dim : 0;
     const std::size_t units =
         std::min(limits.max_rows * limits.heads, std::max(kSplitHeads, limits.heads));
     const std::size_t blocks =
         std::min((limits.max_context + kPageTokens - 1) / kPageTokens, kSplitBlocks);
-    const std::size_t floats = units * (2 + blocks * (limits.head_dim + 2));
-    return std::max(floats * sizeof(float), kBufferAlignment);
+    // One thread never splits.
+    const std::size_t parts = threads <= 1 ? 0 : units * (2 + blocks * (limits.head_dim + 2));
+    return std::max((queries + parts) * sizeof(float), kBufferAlignment);
 }
 
-Status attention(ThreadPool& pool, const FloatKernels& kernels, const AttentionArgs& args) {
-    if (args.n_rows == 0) return {};
-    POTLUCK_TRY(check(args));
+namespace {
+
+/// Queries turned as the keys are, at the start of scratch, which then begins after them.
+Status rotate_queries(ThreadPool& pool, const FloatKernels& kernels, AttentionArgs& args) {
+    const std::size_t head_dim = args.cache.head_dim;
+    const std::size_t rotation = kv_rotation(args.cache.k_type, head_dim);
+    if (rotation == 0) return {};
+    const std::size_t heads = args.n_rows * args.heads;
+    const std::size_t bytes = heads * head_dim * sizeof(float);
+    POTLUCK_TRY(require(args.scratch != nullptr && args.scratch_bytes >= bytes, "attention",
+                        "no scratch for the queries"));
+    const float* const from = args.q;
+    auto* const to = reinterpret_cast<float*>(args.scratch);
+    split(pool, heads, kRotateValues / head_dim, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t i = begin; i < end; ++i)
+            rotate_head(*kernels.kv_rows, from + i * head_dim, head_dim, rotation, false,
+                        to + i * head_dim);
+    });
+    args.q = to;
+    args.scratch += bytes;
+    args.scratch_bytes -= bytes;
+    return {};
+}
+
+}  // namespace
+
+Status attention(ThreadPool& pool, const FloatKernels& kernels, const AttentionArgs& given) {
+    if (given.n_rows == 0) return {};
+    POTLUCK_TRY(check(given));
+    AttentionArgs args = given;
+    POTLUCK_TRY(rotate_queries(pool, kernels, args));
     const std::size_t blocks = most_blocks(args, 0, args.n_rows);
     // Rows share a task only while enough tasks remain for all threads.
     const std::size_t rows_at_most = std::max<std::size_t>(
@@ -305,9 +356,9 @@ Status attention(ThreadPool& pool, const FloatKernels& kernels, const AttentionA
     const Shape shape(args, pool.threads() == 1 ? args.n_rows : rows_at_most);
     const std::size_t tasks = shape.tasks(args);
     const std::size_t wave_blocks = std::min(fitting_blocks(args), blocks);
-    const bool split = pool.threads() > 1 && tasks < pool.threads() * kTasksPerThread &&
-                       blocks > kFewBlocks && wave_blocks > kFewBlocks;
-    if (split)
+    const bool in_parts = pool.threads() > 1 && tasks < pool.threads() * kTasksPerThread &&
+                          blocks > kFewBlocks && wave_blocks > kFewBlocks;
+    if (in_parts)
         return require(attend_split(pool, kernels, args, shape, wave_blocks, blocks), "attention",
                        "page out of range");
     std::atomic<bool> ok{true};

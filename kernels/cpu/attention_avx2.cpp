@@ -5,6 +5,7 @@
 
 #include <immintrin.h>
 
+#include "kernels/cpu/kv_load_avx2.h"
 #include "kernels/cpu/simd_avx2.h"
 
 namespace potluck::kernels::cpu {
@@ -13,25 +14,23 @@ namespace {
 /// Values of a head that are worked on at once.
 constexpr std::size_t kPiece = 64;
 
-__m256 load_halves(const std::uint16_t* p) {
-    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-}
-/// The first n of eight; zeros after them.
-__m256 load_halves(const std::uint16_t* p, std::size_t n) {
-    if (n >= 8) return load_halves(p);
-    alignas(16) std::uint16_t padded[8] = {};
-    for (std::size_t i = 0; i < n; ++i)
-        padded[i] = p[i];
-    return load_halves(padded);
-}
+/// From this many queries of a tile on, a block's rows are unpacked to f32 once and not again and
+/// again in registers; the numbers are the same.
+constexpr std::size_t kUnpackQueries = 5;
+/// Heads up to this size fit the memory for it.
+constexpr std::size_t kUnpackValues = 128;
+struct Unpacked {
+    alignas(64) float values[kPageTokens * kUnpackValues];
+};
 
 /// One half (8 lanes) of a step of 16: lanes[i * kKeys + j] += q[i] k[j]. Inlined whatever the
 /// compiler thinks, so that the lanes stay in registers.
-template <std::size_t kQueries, bool kWhole>
-__attribute__((always_inline)) inline void score_half(const float* const* q, const std::uint16_t* k,
+template <typename Row, std::size_t kQueries, bool kWhole>
+__attribute__((always_inline)) inline void score_half(const float* const* q, const std::byte* k,
                                                       std::size_t head_dim, std::size_t d,
                                                       __m256* lanes) {
     constexpr std::size_t kKeys = 4 / kQueries;
+    const std::size_t stride = Row::stride(head_dim);
     const std::size_t n = kWhole ? 8 : (d < head_dim ? head_dim - d : 0);
     const __m256i mask = first_lanes(n);
     __m256 query[kQueries];
@@ -41,8 +40,12 @@ __attribute__((always_inline)) inline void score_half(const float* const* q, con
                           : (n == 0 ? _mm256_setzero_ps() : _mm256_maskload_ps(q[i] + d, mask));
     POTLUCK_UNROLL
     for (std::size_t j = 0; j < kKeys; ++j) {
-        const __m256 key =
-            kWhole ? load_halves(k + j * head_dim + d) : load_halves(k + j * head_dim + d, n);
+        __m256 key;
+        if constexpr (kWhole) {
+            key = Row::load(k + j * stride, d);
+        } else {
+            key = Row::load_rest(k + j * stride, d, n);
+        }
         POTLUCK_UNROLL
         for (std::size_t i = 0; i < kQueries; ++i)
             lanes[i * kKeys + j] = _mm256_fmadd_ps(query[i], key, lanes[i * kKeys + j]);
@@ -50,8 +53,8 @@ __attribute__((always_inline)) inline void score_half(const float* const* q, con
 }
 
 /// Scores of kQueries queries with the 4 / kQueries keys from `k` on, to p[query][t...].
-template <std::size_t kQueries>
-void score_tile(AttentionTile& tile, std::size_t query, std::size_t t, const std::uint16_t* k,
+template <typename Row, std::size_t kQueries>
+void score_tile(AttentionTile& tile, std::size_t query, std::size_t t, const std::byte* k,
                 std::size_t head_dim, __m128 scale) {
     constexpr std::size_t kKeys = 4 / kQueries;
     __m256 low[4];
@@ -62,12 +65,14 @@ void score_tile(AttentionTile& tile, std::size_t query, std::size_t t, const std
     const float* const* const q = tile.q + query;
     std::size_t d = 0;
     for (; d + 16 <= head_dim; d += 16) {
-        score_half<kQueries, true>(q, k, head_dim, d, low);
-        score_half<kQueries, true>(q, k, head_dim, d + 8, high);
+        score_half<Row, kQueries, true>(q, k, head_dim, d, low);
+        score_half<Row, kQueries, true>(q, k, head_dim, d + 8, high);
     }
-    if (d < head_dim) {
-        score_half<kQueries, false>(q, k, head_dim, d, low);
-        score_half<kQueries, false>(q, k, head_dim, d + 8, high);
+    if constexpr (!Row::kBlocks) {
+        if (d < head_dim) {
+            score_half<Row, kQueries, false>(q, k, head_dim, d, low);
+            score_half<Row, kQueries, false>(q, k, head_dim, d + 8, high);
+        }
     }
     Lanes lanes[4];
     POTLUCK_UNROLL
@@ -148,11 +153,12 @@ void combine_values(const AttentionTile& tile, std::size_t query, std::size_t d,
     }
 }
 
-/// o[query][8 c...] += p[query][t] v[t][8 c...] for keys [begin, end), kPieces vectors wide; of the
-/// last vector n values.
-template <std::size_t kQueries, std::size_t kPieces>
+/// o[query][8 c...] += p[query][t] v[t][d + 8 c...] for keys [begin, end), kPieces vectors wide;
+/// of a single vector n values.
+template <typename Row, std::size_t kQueries, std::size_t kPieces>
 void value_tile(const float (*p)[kPageTokens], std::size_t begin, std::size_t end,
-                const std::uint16_t* v, std::size_t stride, std::size_t n, float (*o)[kPiece]) {
+                const std::byte* v, std::size_t stride, std::size_t d, std::size_t n,
+                float (*o)[kPiece]) {
     __m256 sum[kQueries][kPieces];
     POTLUCK_UNROLL
     for (std::size_t i = 0; i < kQueries; ++i) {
@@ -167,8 +173,12 @@ void value_tile(const float (*p)[kPageTokens], std::size_t begin, std::size_t en
             weight[i] = _mm256_set1_ps(p[i][t]);
         POTLUCK_UNROLL
         for (std::size_t c = 0; c < kPieces; ++c) {
-            const std::uint16_t* const from = v + t * stride + c * 8;
-            const __m256 value = kPieces == 1 ? load_halves(from, n) : load_halves(from);
+            __m256 value;
+            if constexpr (kPieces == 1 && !Row::kBlocks) {
+                value = Row::load_rest(v + t * stride, d, n);
+            } else {
+                value = Row::load(v + t * stride, d + c * 8);
+            }
             POTLUCK_UNROLL
             for (std::size_t i = 0; i < kQueries; ++i)
                 sum[i][c] = _mm256_fmadd_ps(weight[i], value, sum[i][c]);
@@ -182,76 +192,142 @@ void value_tile(const float (*p)[kPageTokens], std::size_t begin, std::size_t en
     }
 }
 
-/// value_tile over n values of the head, in the widest register tiles that fit.
-template <std::size_t kQueries>
-void values(const float (*p)[kPageTokens], std::size_t begin, std::size_t end,
-            const std::uint16_t* v, std::size_t stride, std::size_t n, float (*o)[kPiece]) {
+/// value_tile over n values of the head from `first` on, in the widest register tiles that fit.
+template <typename Row, std::size_t kQueries>
+void values(const float (*p)[kPageTokens], std::size_t begin, std::size_t end, const std::byte* v,
+            std::size_t stride, std::size_t first, std::size_t n, float (*o)[kPiece]) {
     constexpr std::size_t kWide = 8 / kQueries;
     if (begin == end) return;
     std::size_t d = 0;
     const auto at = [&](std::size_t i) { return reinterpret_cast<float(*)[kPiece]>(o[0] + i); };
     for (; d + 8 * kWide <= n; d += 8 * kWide)
-        value_tile<kQueries, kWide>(p, begin, end, v + d, stride, 8, at(d));
+        value_tile<Row, kQueries, kWide>(p, begin, end, v, stride, first + d, 8, at(d));
     for (; d + 16 <= n; d += 16)
-        value_tile<kQueries, 2>(p, begin, end, v + d, stride, 8, at(d));
+        value_tile<Row, kQueries, 2>(p, begin, end, v, stride, first + d, 8, at(d));
     for (; d < n; d += 8)
-        value_tile<kQueries, 1>(p, begin, end, v + d, stride, n - d, at(d));
+        value_tile<Row, kQueries, 1>(p, begin, end, v, stride, first + d, n - d, at(d));
 }
 
-template <std::size_t kQueries>
-void group_scores(AttentionTile& tile, std::size_t query, const std::uint16_t* k,
-                  std::size_t head_dim, __m128 scale) {
+template <typename Row, std::size_t kQueries>
+void group_scores(AttentionTile& tile, std::size_t query, const std::byte* k, std::size_t head_dim,
+                  __m128 scale) {
     constexpr std::size_t kKeys = 4 / kQueries;
     std::size_t most = 0;
     for (std::size_t i = query; i < query + kQueries; ++i)
         most = tile.n_keys[i] > most ? tile.n_keys[i] : most;
     for (std::size_t t = 0; t < most; t += kKeys)
-        score_tile<kQueries>(tile, query, t, k + t * head_dim, head_dim, scale);
+        score_tile<Row, kQueries>(tile, query, t, k + t * Row::stride(head_dim), head_dim, scale);
     for (std::size_t i = query; i < query + kQueries; ++i)
         if (tile.n_keys[i] != 0) probabilities(tile, i);
 }
 
-template <std::size_t kQueries>
-void group_values(AttentionTile& tile, std::size_t query, const std::uint16_t* v,
+template <typename Row, std::size_t kQueries>
+void group_values(AttentionTile& tile, std::size_t query, const std::byte* v,
                   std::size_t head_dim) {
+    const std::size_t stride = Row::stride(head_dim);
     std::size_t common = kPageTokens;
     for (std::size_t i = query; i < query + kQueries; ++i)
         common = tile.n_keys[i] < common ? tile.n_keys[i] : common;
     for (std::size_t d = 0; d < head_dim; d += kPiece) {
         const std::size_t n = head_dim - d < kPiece ? head_dim - d : kPiece;
         alignas(32) float o[kQueries][kPiece] = {};
-        values<kQueries>(tile.p + query, 0, common, v + d, head_dim, n, o);
+        values<Row, kQueries>(tile.p + query, 0, common, v, stride, d, n, o);
         POTLUCK_UNROLL
         for (std::size_t i = 0; i < kQueries; ++i) {
             const std::size_t own = tile.n_keys[query + i];
             if (own == 0) continue;
-            values<1>(tile.p + query + i, common, own, v + d, head_dim, n, o + i);
+            values<Row, 1>(tile.p + query + i, common, own, v, stride, d, n, o + i);
             combine_values(tile, query + i, d, o[i], n);
         }
     }
 }
 
-}  // namespace
-
-void attention_block_avx2(AttentionTile& tile, const std::uint16_t* k, const std::uint16_t* v,
-                          std::size_t head_dim, float scale) {
+template <typename Row>
+void block_scores(AttentionTile& tile, const std::byte* k, std::size_t head_dim, float scale) {
     const __m128 scales = _mm_set1_ps(scale);
     std::size_t query = 0;
     for (; query + 4 <= tile.n_queries; query += 4)
-        group_scores<4>(tile, query, k, head_dim, scales);
+        group_scores<Row, 4>(tile, query, k, head_dim, scales);
     for (; query + 2 <= tile.n_queries; query += 2)
-        group_scores<2>(tile, query, k, head_dim, scales);
+        group_scores<Row, 2>(tile, query, k, head_dim, scales);
     for (; query < tile.n_queries; ++query)
-        group_scores<1>(tile, query, k, head_dim, scales);
+        group_scores<Row, 1>(tile, query, k, head_dim, scales);
     combine_sums(tile);
-    query = 0;
+}
+
+template <typename Row>
+void block_values(AttentionTile& tile, const std::byte* v, std::size_t head_dim) {
+    std::size_t query = 0;
     for (; query + 4 <= tile.n_queries; query += 4)
-        group_values<4>(tile, query, v, head_dim);
+        group_values<Row, 4>(tile, query, v, head_dim);
     for (; query + 2 <= tile.n_queries; query += 2)
-        group_values<2>(tile, query, v, head_dim);
+        group_values<Row, 2>(tile, query, v, head_dim);
     for (; query < tile.n_queries; ++query)
-        group_values<1>(tile, query, v, head_dim);
+        group_values<Row, 1>(tile, query, v, head_dim);
     tile.begun = true;
+}
+
+/// Whether the block's rows are worth unpacking.
+template <typename Row>
+bool worth_unpacking(const AttentionTile& tile, std::size_t head_dim) {
+    return Row::kBlocks && tile.n_queries >= kUnpackQueries && head_dim <= kUnpackValues;
+}
+
+/// The rows that any query sees, as f32; only of blocks.
+template <typename Row>
+const std::byte* unpack(const AttentionTile& tile, const std::byte* rows, std::size_t head_dim,
+                        Unpacked& to) {
+    std::size_t most = 0;
+    for (std::size_t i = 0; i < tile.n_queries; ++i)
+        most = tile.n_keys[i] > most ? tile.n_keys[i] : most;
+    most = (most + 3) / 4 * 4;  // whole register tiles are read
+    for (std::size_t t = 0; t < most; ++t)
+        for (std::size_t d = 0; d < head_dim; d += 8)
+            _mm256_store_ps(to.values + t * head_dim + d,
+                            Row::load(rows + t * Row::stride(head_dim), d));
+    return reinterpret_cast<const std::byte*>(to.values);
+}
+
+/// Calls `with` with the row type of `type`.
+template <typename With>
+void with_row(KvType type, std::size_t head_dim, With with) {
+    switch (type) {
+        case KvType::kF16:
+            return with(HalfRow());
+        case KvType::kBF16:
+            return with(Bfloat16Row());
+        case KvType::kQ8_0:
+            return with(Q8Row());
+        case KvType::kQ5_0:
+            return with(Q5Row());
+        case KvType::kQ4_0:
+            return with(Q4Row());
+        case KvType::kTurbo3:
+            if (head_dim % 128 == 0) return with(TurboRow<128>());
+            if (head_dim % 64 == 0) return with(TurboRow<64>());
+            return with(TurboRow<32>());
+    }
+}
+
+}  // namespace
+
+void attention_scores_avx2(AttentionTile& tile, KvType type, const std::byte* k,
+                           std::size_t head_dim, float scale) {
+    with_row(type, head_dim, [&]<typename Row>(Row) {
+        if (!worth_unpacking<Row>(tile, head_dim))
+            return block_scores<Row>(tile, k, head_dim, scale);
+        Unpacked keys;
+        block_scores<FloatRow>(tile, unpack<Row>(tile, k, head_dim, keys), head_dim, scale);
+    });
+}
+
+void attention_values_avx2(AttentionTile& tile, KvType type, const std::byte* v,
+                           std::size_t head_dim) {
+    with_row(type, head_dim, [&]<typename Row>(Row) {
+        if (!worth_unpacking<Row>(tile, head_dim)) return block_values<Row>(tile, v, head_dim);
+        Unpacked values;
+        block_values<FloatRow>(tile, unpack<Row>(tile, v, head_dim, values), head_dim);
+    });
 }
 
 void attention_combine_avx2(AttentionTile& tile, const float* const* block_o,

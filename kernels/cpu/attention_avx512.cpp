@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/attention_avx512.h"
 
+#include "kernels/cpu/kv_load_avx512.h"
 #include "kernels/cpu/simd_avx512.h"
 
 namespace potluck::kernels::cpu {
@@ -13,46 +14,59 @@ constexpr std::size_t kLanes = 16;
 /// Values of a head that are worked on at once.
 constexpr std::size_t kPiece = 128;
 
-__m512 load_halves(const std::uint16_t* p) {
-    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-}
-__m512 load_halves(const std::uint16_t* p, __mmask16 mask) {
-    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, p));
-}
+/// From this many queries of a tile on, a block's rows are unpacked to f32 once and not again and
+/// again in registers; the numbers are the same.
+constexpr std::size_t kUnpackQueries = 5;
+/// Heads up to this size fit the memory for it.
+constexpr std::size_t kUnpackValues = 128;
+struct Unpacked {
+    alignas(64) float values[kPageTokens * kUnpackValues];
+};
 
 /// Scores of kQueries queries with the 16 / kQueries keys from `k` on, to p[query][t...].
-template <std::size_t kQueries>
-void score_tile(AttentionTile& tile, std::size_t query, std::size_t t, const std::uint16_t* k,
+template <typename Row, std::size_t kQueries>
+void score_tile(AttentionTile& tile, std::size_t query, std::size_t t, const std::byte* k,
                 std::size_t head_dim, __m512 scale) {
     constexpr std::size_t kKeys = 16 / kQueries;
+    constexpr std::size_t kVectors = Row::kVectors;
+    const std::size_t stride = Row::stride(head_dim);
     __m512 lanes[16];
     POTLUCK_UNROLL
     for (auto& lane : lanes)
         lane = _mm512_setzero_ps();
     const std::size_t whole = head_dim / kLanes * kLanes;
-    for (std::size_t d = 0; d < whole; d += kLanes) {
-        __m512 q[kQueries];
+    for (std::size_t d = 0; d < whole; d += kVectors * kLanes) {
+        __m512 q[kQueries][kVectors];
         POTLUCK_UNROLL
-        for (std::size_t i = 0; i < kQueries; ++i)
-            q[i] = _mm512_loadu_ps(tile.q[query + i] + d);
+        for (std::size_t i = 0; i < kQueries; ++i) {
+            POTLUCK_UNROLL
+            for (std::size_t c = 0; c < kVectors; ++c)
+                q[i][c] = _mm512_loadu_ps(tile.q[query + i] + d + c * kLanes);
+        }
         POTLUCK_UNROLL
         for (std::size_t j = 0; j < kKeys; ++j) {
-            const __m512 key = load_halves(k + j * head_dim + d);
+            __m512 key[kVectors];
+            Row::load(k + j * stride, d, key);
             POTLUCK_UNROLL
-            for (std::size_t i = 0; i < kQueries; ++i)
-                lanes[i * kKeys + j] = _mm512_fmadd_ps(q[i], key, lanes[i * kKeys + j]);
+            for (std::size_t i = 0; i < kQueries; ++i) {
+                POTLUCK_UNROLL
+                for (std::size_t c = 0; c < kVectors; ++c)
+                    lanes[i * kKeys + j] = _mm512_fmadd_ps(q[i][c], key[c], lanes[i * kKeys + j]);
+            }
         }
     }
-    if (whole < head_dim) {
-        const __mmask16 mask = first_lanes(head_dim - whole);
-        POTLUCK_UNROLL
-        for (std::size_t j = 0; j < kKeys; ++j) {
-            const __m512 key = load_halves(k + j * head_dim + whole, mask);
+    if constexpr (kVectors == 1) {
+        if (whole < head_dim) {
+            const __mmask16 mask = first_lanes(head_dim - whole);
             POTLUCK_UNROLL
-            for (std::size_t i = 0; i < kQueries; ++i)
-                lanes[i * kKeys + j] =
-                    _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, tile.q[query + i] + whole), key,
-                                    lanes[i * kKeys + j]);
+            for (std::size_t j = 0; j < kKeys; ++j) {
+                const __m512 key = Row::load_rest(k + j * stride, whole, mask);
+                POTLUCK_UNROLL
+                for (std::size_t i = 0; i < kQueries; ++i)
+                    lanes[i * kKeys + j] =
+                        _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, tile.q[query + i] + whole), key,
+                                        lanes[i * kKeys + j]);
+            }
         }
     }
     alignas(64) float sums[16];
@@ -63,13 +77,6 @@ void score_tile(AttentionTile& tile, std::size_t query, std::size_t t, const std
         for (std::size_t j = 0; j < kKeys; ++j)
             tile.p[query + i][t + j] = sums[i * kKeys + j];
     }
-}
-
-template <std::size_t kQueries>
-void scores(AttentionTile& tile, std::size_t query, std::size_t n_keys, const std::uint16_t* k,
-            std::size_t head_dim, __m512 scale) {
-    for (std::size_t t = 0; t < n_keys; t += 16 / kQueries)
-        score_tile<kQueries>(tile, query, t, k + t * head_dim, head_dim, scale);
 }
 
 /// From scores to probabilities; maximum and sum of the block.
@@ -128,10 +135,11 @@ void combine_values(const AttentionTile& tile, std::size_t query, std::size_t d,
     }
 }
 
-/// o[query][16 c...] += p[query][t] v[t][16 c...] for keys [begin, end), kPieces pieces wide.
-template <std::size_t kQueries, std::size_t kPieces>
+/// o[query][16 c...] += p[query][t] v[t][d + 16 c...] for keys [begin, end), kPieces pieces wide.
+template <typename Row, std::size_t kQueries, std::size_t kPieces>
 void value_tile(const float (*p)[kPageTokens], std::size_t begin, std::size_t end,
-                const std::uint16_t* v, std::size_t stride, __mmask16 mask, float (*o)[kPiece]) {
+                const std::byte* v, std::size_t stride, std::size_t d, float (*o)[kPiece]) {
+    constexpr std::size_t kVectors = Row::kVectors;
     __m512 sum[kQueries][kPieces];
     POTLUCK_UNROLL
     for (std::size_t i = 0; i < kQueries; ++i) {
@@ -145,12 +153,15 @@ void value_tile(const float (*p)[kPageTokens], std::size_t begin, std::size_t en
         for (std::size_t i = 0; i < kQueries; ++i)
             weight[i] = _mm512_set1_ps(p[i][t]);
         POTLUCK_UNROLL
-        for (std::size_t c = 0; c < kPieces; ++c) {
-            const std::uint16_t* const from = v + t * stride + c * kLanes;
-            const __m512 value = kPieces == 1 ? load_halves(from, mask) : load_halves(from);
+        for (std::size_t c = 0; c < kPieces; c += kVectors) {
+            __m512 value[kVectors];
+            Row::load(v + t * stride, d + c * kLanes, value);
             POTLUCK_UNROLL
-            for (std::size_t i = 0; i < kQueries; ++i)
-                sum[i][c] = _mm512_fmadd_ps(weight[i], value, sum[i][c]);
+            for (std::size_t i = 0; i < kQueries; ++i) {
+                POTLUCK_UNROLL
+                for (std::size_t part = 0; part < kVectors; ++part)
+                    sum[i][c + part] = _mm512_fmadd_ps(weight[i], value[part], sum[i][c + part]);
+            }
         }
     }
     POTLUCK_UNROLL
@@ -161,76 +172,169 @@ void value_tile(const float (*p)[kPageTokens], std::size_t begin, std::size_t en
     }
 }
 
-/// value_tile over n values of the head, in the widest register tiles that fit.
-template <std::size_t kQueries>
-void values(const float (*p)[kPageTokens], std::size_t begin, std::size_t end,
-            const std::uint16_t* v, std::size_t stride, std::size_t n, float (*o)[kPiece]) {
+/// value_tile for the last values of a head, fewer than two pieces.
+template <typename Row, std::size_t kQueries>
+void value_rest(const float (*p)[kPageTokens], std::size_t begin, std::size_t end,
+                const std::byte* v, std::size_t stride, std::size_t d, __mmask16 mask,
+                float (*o)[kPiece]) {
+    __m512 sum[kQueries];
+    POTLUCK_UNROLL
+    for (std::size_t i = 0; i < kQueries; ++i)
+        sum[i] = _mm512_load_ps(o[i]);
+    for (std::size_t t = begin; t < end; ++t) {
+        const __m512 value = Row::load_rest(v + t * stride, d, mask);
+        POTLUCK_UNROLL
+        for (std::size_t i = 0; i < kQueries; ++i)
+            sum[i] = _mm512_fmadd_ps(_mm512_set1_ps(p[i][t]), value, sum[i]);
+    }
+    POTLUCK_UNROLL
+    for (std::size_t i = 0; i < kQueries; ++i)
+        _mm512_store_ps(o[i], sum[i]);
+}
+
+/// value_tile over n values of the head from `first` on, in the widest register tiles that fit.
+template <typename Row, std::size_t kQueries>
+void values(const float (*p)[kPageTokens], std::size_t begin, std::size_t end, const std::byte* v,
+            std::size_t stride, std::size_t first, std::size_t n, float (*o)[kPiece]) {
     constexpr std::size_t kWide = kQueries == 4 ? 4 : 8;
-    constexpr __mmask16 kAll = 0xFFFF;
     if (begin == end) return;
     std::size_t d = 0;
     const auto at = [&](std::size_t i) { return reinterpret_cast<float(*)[kPiece]>(o[0] + i); };
     for (; d + kWide * kLanes <= n; d += kWide * kLanes)
-        value_tile<kQueries, kWide>(p, begin, end, v + d, stride, kAll, at(d));
+        value_tile<Row, kQueries, kWide>(p, begin, end, v, stride, first + d, at(d));
     for (; d + 2 * kLanes <= n; d += 2 * kLanes)
-        value_tile<kQueries, 2>(p, begin, end, v + d, stride, kAll, at(d));
-    for (; d < n; d += kLanes)
-        value_tile<kQueries, 1>(p, begin, end, v + d, stride, first_lanes(n - d), at(d));
+        value_tile<Row, kQueries, 2>(p, begin, end, v, stride, first + d, at(d));
+    if constexpr (Row::kVectors == 1) {
+        for (; d < n; d += kLanes)
+            value_rest<Row, kQueries>(p, begin, end, v, stride, first + d, first_lanes(n - d),
+                                      at(d));
+    }
 }
 
 /// The whole block for kQueries queries from `query` on.
-template <std::size_t kQueries>
-void group_scores(AttentionTile& tile, std::size_t query, const std::uint16_t* k,
-                  std::size_t head_dim, __m512 scale) {
+template <typename Row, std::size_t kQueries>
+void group_scores(AttentionTile& tile, std::size_t query, const std::byte* k, std::size_t head_dim,
+                  __m512 scale) {
     std::size_t most = 0;
     for (std::size_t i = query; i < query + kQueries; ++i)
         most = tile.n_keys[i] > most ? tile.n_keys[i] : most;
-    scores<kQueries>(tile, query, most, k, head_dim, scale);
+    for (std::size_t t = 0; t < most; t += 16 / kQueries)
+        score_tile<Row, kQueries>(tile, query, t, k + t * Row::stride(head_dim), head_dim, scale);
     for (std::size_t i = query; i < query + kQueries; ++i)
         if (tile.n_keys[i] != 0) probabilities(tile, i);
 }
 
-template <std::size_t kQueries>
-void group_values(AttentionTile& tile, std::size_t query, const std::uint16_t* v,
+template <typename Row, std::size_t kQueries>
+void group_values(AttentionTile& tile, std::size_t query, const std::byte* v,
                   std::size_t head_dim) {
+    const std::size_t stride = Row::stride(head_dim);
     std::size_t common = kPageTokens;
     for (std::size_t i = query; i < query + kQueries; ++i)
         common = tile.n_keys[i] < common ? tile.n_keys[i] : common;
     for (std::size_t d = 0; d < head_dim; d += kPiece) {
         const std::size_t n = head_dim - d < kPiece ? head_dim - d : kPiece;
         alignas(64) float o[kQueries][kPiece] = {};
-        values<kQueries>(tile.p + query, 0, common, v + d, head_dim, n, o);
+        values<Row, kQueries>(tile.p + query, 0, common, v, stride, d, n, o);
         POTLUCK_UNROLL
         for (std::size_t i = 0; i < kQueries; ++i) {
             const std::size_t own = tile.n_keys[query + i];
             if (own == 0) continue;
-            values<1>(tile.p + query + i, common, own, v + d, head_dim, n, o + i);
+            values<Row, 1>(tile.p + query + i, common, own, v, stride, d, n, o + i);
             combine_values(tile, query + i, d, o[i], n);
         }
     }
 }
 
-}  // namespace
-
-void attention_block_avx512(AttentionTile& tile, const std::uint16_t* k, const std::uint16_t* v,
-                            std::size_t head_dim, float scale) {
+template <typename Row>
+void block_scores(AttentionTile& tile, const std::byte* k, std::size_t head_dim, float scale) {
     const __m512 scales = _mm512_set1_ps(scale);
     std::size_t query = 0;
     for (; query + 4 <= tile.n_queries; query += 4)
-        group_scores<4>(tile, query, k, head_dim, scales);
+        group_scores<Row, 4>(tile, query, k, head_dim, scales);
     for (; query + 2 <= tile.n_queries; query += 2)
-        group_scores<2>(tile, query, k, head_dim, scales);
+        group_scores<Row, 2>(tile, query, k, head_dim, scales);
     for (; query < tile.n_queries; ++query)
-        group_scores<1>(tile, query, k, head_dim, scales);
+        group_scores<Row, 1>(tile, query, k, head_dim, scales);
     combine_sums(tile);
-    query = 0;
+}
+
+template <typename Row>
+void block_values(AttentionTile& tile, const std::byte* v, std::size_t head_dim) {
+    std::size_t query = 0;
     for (; query + 4 <= tile.n_queries; query += 4)
-        group_values<4>(tile, query, v, head_dim);
+        group_values<Row, 4>(tile, query, v, head_dim);
     for (; query + 2 <= tile.n_queries; query += 2)
-        group_values<2>(tile, query, v, head_dim);
+        group_values<Row, 2>(tile, query, v, head_dim);
     for (; query < tile.n_queries; ++query)
-        group_values<1>(tile, query, v, head_dim);
+        group_values<Row, 1>(tile, query, v, head_dim);
     tile.begun = true;
+}
+
+/// Whether the block's rows are worth unpacking.
+template <typename Row>
+bool worth_unpacking(const AttentionTile& tile, std::size_t head_dim) {
+    return Row::kVectors == 2 && tile.n_queries >= kUnpackQueries && head_dim <= kUnpackValues;
+}
+
+/// The rows that any query sees, as f32; only of blocks.
+template <typename Row>
+const std::byte* unpack(const AttentionTile& tile, const std::byte* rows, std::size_t head_dim,
+                        Unpacked& to) {
+    std::size_t most = 0;
+    for (std::size_t i = 0; i < tile.n_queries; ++i)
+        most = tile.n_keys[i] > most ? tile.n_keys[i] : most;
+    // Whole register tiles are read: four queries take four keys at a time, one takes sixteen.
+    most = (most + 15) / 16 * 16;
+    for (std::size_t t = 0; t < most; ++t)
+        for (std::size_t d = 0; d < head_dim; d += Row::kVectors * kLanes) {
+            __m512 v[Row::kVectors];
+            Row::load(rows + t * Row::stride(head_dim), d, v);
+            for (std::size_t i = 0; i < Row::kVectors; ++i)
+                _mm512_store_ps(to.values + t * head_dim + d + i * kLanes, v[i]);
+        }
+    return reinterpret_cast<const std::byte*>(to.values);
+}
+
+/// Calls `with` with the row type of `type`.
+template <typename With>
+void with_row(KvType type, std::size_t head_dim, With with) {
+    switch (type) {
+        case KvType::kF16:
+            return with(HalfRow());
+        case KvType::kBF16:
+            return with(Bfloat16Row());
+        case KvType::kQ8_0:
+            return with(Q8Row());
+        case KvType::kQ5_0:
+            return with(Q5Row());
+        case KvType::kQ4_0:
+            return with(Q4Row());
+        case KvType::kTurbo3:
+            if (head_dim % 128 == 0) return with(TurboRow<128>());
+            if (head_dim % 64 == 0) return with(TurboRow<64>());
+            return with(TurboRow<32>());
+    }
+}
+
+}  // namespace
+
+void attention_scores_avx512(AttentionTile& tile, KvType type, const std::byte* k,
+                             std::size_t head_dim, float scale) {
+    with_row(type, head_dim, [&]<typename Row>(Row) {
+        if (!worth_unpacking<Row>(tile, head_dim))
+            return block_scores<Row>(tile, k, head_dim, scale);
+        Unpacked keys;
+        block_scores<FloatRow>(tile, unpack<Row>(tile, k, head_dim, keys), head_dim, scale);
+    });
+}
+
+void attention_values_avx512(AttentionTile& tile, KvType type, const std::byte* v,
+                             std::size_t head_dim) {
+    with_row(type, head_dim, [&]<typename Row>(Row) {
+        if (!worth_unpacking<Row>(tile, head_dim)) return block_values<Row>(tile, v, head_dim);
+        Unpacked values;
+        block_values<FloatRow>(tile, unpack<Row>(tile, v, head_dim, values), head_dim);
+    });
 }
 
 void attention_combine_avx512(AttentionTile& tile, const float* const* block_o,

@@ -9,8 +9,10 @@
 
 namespace potluck::kernels::cpu {
 
-void attention_block_avx512(AttentionTile& tile, const std::uint16_t* k, const std::uint16_t* v,
-                            std::size_t head_dim, float scale);
+void attention_scores_avx512(AttentionTile& tile, KvType type, const std::byte* k,
+                             std::size_t head_dim, float scale);
+void attention_values_avx512(AttentionTile& tile, KvType type, const std::byte* v,
+                             std::size_t head_dim);
 void attention_combine_avx512(AttentionTile& tile, const float* const* block_o,
                               std::size_t head_dim);
 void attention_finish_avx512(AttentionTile& tile, std::size_t head_dim);

@@ -157,6 +157,8 @@ class CpuDevice final : public Device {
     std::optional<std::string> unsupported(const Requirement& requirement) const override {
         if (requirement.op == OpKind::kEmbed || requirement.op == OpKind::kMatmul)
             return core_.weights.unsupported(requirement.type, requirement.columns);
+        if (const Status fits = check_kv_type(requirement.kv, requirement.head_dim); !fits)
+            return fits.error().message;
         return std::nullopt;
     }
 

@@ -12,6 +12,7 @@
 
 #include "kernels/api/ops.h"
 #include "kernels/cpu/cpu_device.h"
+#include "kernels/cpu/kv_rows.h"
 
 namespace potluck::kernels::cpu {
 
@@ -49,10 +50,14 @@ struct FloatKernels {
     void (*swiglu)(const float* gate, const float* up, std::size_t n, float* out) = nullptr;
     void (*add)(const float* a, const float* b, std::size_t n, float* out) = nullptr;
 
-    /// Takes the tile through one key block: `k` and `v` are [kPageTokens][head_dim], and all of
-    /// them may be read, whatever n_keys is.
-    void (*attention_block)(AttentionTile& tile, const std::uint16_t* k, const std::uint16_t* v,
-                            std::size_t head_dim, float scale) = nullptr;
+    const KvRowKernels* kv_rows = nullptr;
+
+    /// Takes the tile through one key block in two steps, first its keys, then its values: `k` and
+    /// `v` are [kPageTokens] rows of their types, and all of them may be read, whatever n_keys is.
+    void (*attention_scores)(AttentionTile& tile, KvType type, const std::byte* k,
+                             std::size_t head_dim, float scale) = nullptr;
+    void (*attention_values)(AttentionTile& tile, KvType type, const std::byte* v,
+                             std::size_t head_dim) = nullptr;
     /// Combines a block that was computed elsewhere: block_max and block_sum are set, block_o[q]
     /// is [head_dim].
     void (*attention_combine)(AttentionTile& tile, const float* const* block_o,

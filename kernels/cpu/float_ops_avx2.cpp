@@ -162,7 +162,9 @@ const FloatKernels kFloatKernelsAvx2 = {
     .to_half = to_half,
     .swiglu = swiglu,
     .add = add,
-    .attention_block = attention_block_avx2,
+    .kv_rows = &kKvRowKernelsAvx2,
+    .attention_scores = attention_scores_avx2,
+    .attention_values = attention_values_avx2,
     .attention_combine = attention_combine_avx2,
     .attention_finish = attention_finish_avx2,
 };

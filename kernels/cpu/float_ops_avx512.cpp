@@ -147,7 +147,9 @@ const FloatKernels kFloatKernelsAvx512 = {
     .to_half = to_half,
     .swiglu = swiglu,
     .add = add,
-    .attention_block = attention_block_avx512,
+    .kv_rows = &kKvRowKernelsAvx512,
+    .attention_scores = attention_scores_avx512,
+    .attention_values = attention_values_avx512,
     .attention_combine = attention_combine_avx512,
     .attention_finish = attention_finish_avx512,
 };

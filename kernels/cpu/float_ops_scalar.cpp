@@ -87,16 +87,16 @@ void add(const float* a, const float* b, std::size_t n, float* out) {
 }
 
 /// Scores, maximum, probabilities and their sum of one query in the block: s, m, p, l.
-void block_probabilities(AttentionTile& tile, std::size_t query, const std::uint16_t* k,
+void block_probabilities(AttentionTile& tile, std::size_t query, KvType type, const std::byte* k,
                          std::size_t head_dim, float scale) {
     const float* const q = tile.q[query];
     float* const p = tile.p[query];
     const std::size_t n = tile.n_keys[query];
     float max = 0;
     for (std::size_t t = 0; t < n; ++t) {
-        const std::uint16_t* const key = k + t * head_dim;
+        const std::byte* const key = k + t * kv_row_bytes(type, head_dim);
         p[t] = dot16(
-                   q, [key](std::size_t d) { return half_to_float(key[d]); }, head_dim) *
+                   q, [&](std::size_t d) { return read_kv(type, key, head_dim, d); }, head_dim) *
                scale;
         max = t == 0 || p[t] > max ? p[t] : max;
     }
@@ -132,16 +132,23 @@ void combine_value(const AttentionTile& tile, std::size_t query, std::size_t d, 
                    : block_o;
 }
 
-void attention_block(AttentionTile& tile, const std::uint16_t* k, const std::uint16_t* v,
-                     std::size_t head_dim, float scale) {
+void attention_scores(AttentionTile& tile, KvType type, const std::byte* k, std::size_t head_dim,
+                      float scale) {
     for (std::size_t query = 0; query < tile.n_queries; ++query) {
         if (tile.n_keys[query] == 0) continue;
-        block_probabilities(tile, query, k, head_dim, scale);
+        block_probabilities(tile, query, type, k, head_dim, scale);
         combine_sums(tile, query);
+    }
+}
+
+void attention_values(AttentionTile& tile, KvType type, const std::byte* v, std::size_t head_dim) {
+    const std::size_t row_bytes = kv_row_bytes(type, head_dim);
+    for (std::size_t query = 0; query < tile.n_queries; ++query) {
+        if (tile.n_keys[query] == 0) continue;
         for (std::size_t d = 0; d < head_dim; ++d) {
             float o = 0;
             for (std::size_t t = 0; t < tile.n_keys[query]; ++t)
-                o = std::fma(tile.p[query][t], half_to_float(v[t * head_dim + d]), o);
+                o = std::fma(tile.p[query][t], read_kv(type, v + t * row_bytes, head_dim, d), o);
             combine_value(tile, query, d, o);
         }
     }
@@ -175,7 +182,9 @@ const FloatKernels kFloatKernelsScalar = {
     .to_half = to_half,
     .swiglu = swiglu,
     .add = add,
-    .attention_block = attention_block,
+    .kv_rows = &kKvRowKernelsScalar,
+    .attention_scores = attention_scores,
+    .attention_values = attention_values,
     .attention_combine = attention_combine,
     .attention_finish = attention_finish,
 };

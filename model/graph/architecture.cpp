@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "model/graph/rotary.h"
+
 namespace potluck::model {
 namespace {
 
@@ -58,11 +60,13 @@ void match_head_bias(const gguf::Gguf& file, Graph& graph) {
 }  // namespace
 
 Result<ModelDescription> describe(const gguf::Gguf& file,
-                                  std::span<const Architecture* const> known) {
+                                  std::span<const Architecture* const> known,
+                                  const RotaryOverride& rotary) {
     POTLUCK_ASSIGN(const std::string_view name, file.get_string("general.architecture"));
     for (const auto* architecture : known) {
         if (architecture->name != name) continue;
         POTLUCK_ASSIGN(ModelConfig config, architecture->read_config(file));
+        POTLUCK_TRY(override_rotary(file, rotary, config));
         return ModelDescription{architecture, std::move(config)};
     }
     std::vector<std::string_view> names;
@@ -123,8 +127,12 @@ Footprint footprint(const gguf::Gguf& file, const ModelConfig& config) {
             result.head_bytes += tensor.bytes;
         }
     }
-    result.kv_bytes_per_token_layer = std::uint64_t{config.kv_heads} * config.head_dim * 2 * 2;
     return result;
+}
+
+std::uint64_t kv_bytes_per_token_layer(const ModelConfig& config, const KvTypes& types) {
+    return config.kv_heads * (std::uint64_t{kv_row_bytes(types.k, config.head_dim)} +
+                              kv_row_bytes(types.v, config.head_dim));
 }
 
 }  // namespace potluck::model

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/kv_type.h"
 #include "base/result.h"
 #include "model/gguf/gguf.h"
 #include "model/graph/config.h"
@@ -34,7 +35,8 @@ struct ModelDescription {
 };
 /// kUnsupported naming the file's architecture and those of `known`.
 Result<ModelDescription> describe(const gguf::Gguf& file,
-                                  std::span<const Architecture* const> known);
+                                  std::span<const Architecture* const> known,
+                                  const RotaryOverride& rotary = {});
 
 /// Builds the graph of a shard and checks every tensor that it needs (name, shape, type). The error
 /// lists all that is missing or odd, not only the first.
@@ -45,10 +47,11 @@ Result<Graph> build_shard(const gguf::Gguf& file, const ModelDescription& model,
 struct Footprint {
     std::vector<std::uint64_t> layer_bytes;
     std::uint64_t embedding_bytes = 0;
-    std::uint64_t head_bytes = 0;                ///< with tied weights the embedding matrix again
-    bool tied = false;                           ///< head and embedding are one matrix
-    std::uint64_t kv_bytes_per_token_layer = 0;  ///< f16 keys and values
+    std::uint64_t head_bytes = 0;  ///< with tied weights the embedding matrix again
+    bool tied = false;             ///< head and embedding are one matrix
 };
 Footprint footprint(const gguf::Gguf& file, const ModelConfig& config);
+/// Keys and values of one position in one layer; the types fit the model's heads.
+std::uint64_t kv_bytes_per_token_layer(const ModelConfig& config, const KvTypes& types);
 
 }  // namespace potluck::model

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "model/graph/rotary.h"
 
 namespace potluck::model {
@@ -61,7 +64,42 @@ Status read_vocabulary(const gguf::Gguf& file, const std::string& prefix, ModelC
     return {};
 }
 
+constexpr std::string_view kScalingNames[] = {"", "none", "linear", "yarn"};
+
 }  // namespace
+
+std::string_view to_string(RotaryOverride::Scaling scaling) {
+    return kScalingNames[static_cast<std::size_t>(scaling)];
+}
+
+Result<RotaryOverride> make_rotary_override(std::string_view scaling, double factor, double base) {
+    RotaryOverride wanted{.factor = factor, .base = base};
+    const auto found = std::find(std::begin(kScalingNames), std::end(kScalingNames), scaling);
+    if (found == std::end(kScalingNames)) {
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("rotary scaling '{}' is not known (none, linear, yarn)", scaling));
+    }
+    wanted.scaling = static_cast<RotaryOverride::Scaling>(found - std::begin(kScalingNames));
+    if (factor != 0 && !(factor >= 1 && factor <= kMaxRotaryFactor)) {
+        return error(
+            ErrorCode::kInvalidArgument,
+            fmt::format("a rotary factor of {} is not within 1 to {}", factor, kMaxRotaryFactor));
+    }
+    if (factor != 0 && wanted.scaling == RotaryOverride::Scaling::kNone)
+        return error(ErrorCode::kInvalidArgument, "rotary scaling 'none' takes no factor");
+    if (base != 0 && !(base > 1 && base <= 1e18)) {
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("a rotary base of {} is not more than 1", base));
+    }
+    return wanted;
+}
+
+Status check_context(const ModelConfig& config, std::size_t context) {
+    if (context <= config.context_length) return {};
+    return error(ErrorCode::kInvalidArgument,
+                 fmt::format("a context of {} is asked for, the model was made for {}", context,
+                             config.context_length));
+}
 
 Result<ModelConfig> read_common_config(const gguf::Gguf& file, std::string_view architecture,
                                        RotaryPairing pairing) {

@@ -32,12 +32,16 @@ Result<double> read_positive(const gguf::Gguf& file, const std::string& key, dou
     return value;
 }
 
+/// What the file says, or what is wanted instead.
 Result<Scaling> read_scaling(const gguf::Gguf& file, const std::string& prefix,
-                             std::uint32_t context_length) {
+                             std::uint32_t context_length, const RotaryOverride& wanted) {
     Scaling s;
     const std::string base = prefix + "rope.scaling.";
-    if (file.find(base + "type") != nullptr) {
+    if (wanted.scaling != RotaryOverride::Scaling::kOfFile) {
+        s.type = to_string(wanted.scaling);
+    } else if (file.find(base + "type") != nullptr) {
         POTLUCK_ASSIGN(s.type, file.get_string(base + "type"));
+        if (s.type == "none" && wanted.factor != 0) s.type = "linear";
     }
     if (s.type != "none" && s.type != "linear" && s.type != "yarn") {
         return error(
@@ -45,9 +49,6 @@ Result<Scaling> read_scaling(const gguf::Gguf& file, const std::string& prefix,
             fmt::format("{}: rotary scaling '{}' is not supported (supported: none, linear, yarn)",
                         file.name(), s.type));
     }
-    if (s.type == "none") return s;
-    POTLUCK_ASSIGN(s.factor, read_positive(file, prefix + "rope.scale_linear", 1));
-    POTLUCK_ASSIGN(s.factor, read_positive(file, base + "factor", s.factor));
     s.original_context = context_length;
     if (file.find(base + "original_context_length") != nullptr) {
         POTLUCK_ASSIGN(const std::uint64_t original,
@@ -59,6 +60,10 @@ Result<Scaling> read_scaling(const gguf::Gguf& file, const std::string& prefix,
         }
         s.original_context = static_cast<double>(original);
     }
+    if (s.type == "none") return s;
+    POTLUCK_ASSIGN(s.factor, read_positive(file, prefix + "rope.scale_linear", 1));
+    POTLUCK_ASSIGN(s.factor, read_positive(file, base + "factor", s.factor));
+    if (wanted.factor != 0) s.factor = wanted.factor;
     POTLUCK_ASSIGN(s.beta_fast, read_positive(file, base + "yarn_beta_fast", 32));
     POTLUCK_ASSIGN(s.beta_slow, read_positive(file, base + "yarn_beta_slow", 1));
     POTLUCK_ASSIGN(s.attention_factor, read_positive(file, base + "attn_factor", 1));
@@ -108,16 +113,19 @@ Status apply_factors(const gguf::Gguf& file, RotaryConfig& rotary) {
 
 }  // namespace
 
-Result<RotaryConfig> read_rotary(const gguf::Gguf& file, const std::string& prefix,
-                                 RotaryPairing pairing, std::uint32_t n_rot,
-                                 std::uint32_t context_length) {
-    POTLUCK_ASSIGN(const double base, read_positive(file, prefix + "rope.freq_base", 10000));
+namespace {
+
+/// The frequencies of a scaling; `wanted` may have another base.
+Result<RotaryConfig> make_rotary(const gguf::Gguf& file, const std::string& prefix,
+                                 RotaryPairing pairing, std::uint32_t n_rot, const Scaling& scaling,
+                                 const RotaryOverride& wanted) {
+    POTLUCK_ASSIGN(double base, read_positive(file, prefix + "rope.freq_base", 10000));
     if (base <= 1) {
         return error(ErrorCode::kCorrupt,
                      fmt::format("{}: key '{}rope.freq_base' is {}, expected more than 1",
                                  file.name(), prefix, base));
     }
-    POTLUCK_ASSIGN(const Scaling scaling, read_scaling(file, prefix, context_length));
+    if (wanted.base != 0) base = wanted.base;
     RotaryConfig rotary;
     rotary.pairing = pairing;
     const double ln_base = portable_log(base);
@@ -132,6 +140,40 @@ Result<RotaryConfig> read_rotary(const gguf::Gguf& file, const std::string& pref
     }
     POTLUCK_TRY(apply_factors(file, rotary));
     return rotary;
+}
+
+}  // namespace
+
+Result<RotaryConfig> read_rotary(const gguf::Gguf& file, const std::string& prefix,
+                                 RotaryPairing pairing, std::uint32_t n_rot,
+                                 std::uint32_t context_length) {
+    POTLUCK_ASSIGN(const Scaling scaling, read_scaling(file, prefix, context_length, {}));
+    return make_rotary(file, prefix, pairing, n_rot, scaling, {});
+}
+
+Status override_rotary(const gguf::Gguf& file, const RotaryOverride& wanted, ModelConfig& config) {
+    if (wanted == RotaryOverride{}) return {};
+    const std::string prefix = config.architecture + ".";
+    const auto n_rot = static_cast<std::uint32_t>(2 * config.rotary.inv_freq.size());
+    POTLUCK_ASSIGN(const Scaling scaling,
+                   read_scaling(file, prefix, config.context_length, wanted));
+    if (wanted.scaling != RotaryOverride::Scaling::kOfFile && scaling.type != "none" &&
+        scaling.factor == 1) {
+        return error(
+            ErrorCode::kInvalidArgument,
+            fmt::format("rotary scaling '{}' needs a factor: the file has none", scaling.type));
+    }
+    POTLUCK_ASSIGN(config.rotary,
+                   make_rotary(file, prefix, config.rotary.pairing, n_rot, scaling, wanted));
+    const double scaled =
+        std::min<double>(std::floor(scaling.original_context * scaling.factor), kMaxContext);
+    if (scaling.type == "none") {
+        config.context_length = static_cast<std::uint32_t>(
+            std::min<double>(config.context_length, scaling.original_context));
+    } else if (wanted.factor != 0) {
+        config.context_length = std::max(config.context_length, static_cast<std::uint32_t>(scaled));
+    }
+    return {};
 }
 
 }  // namespace potluck::model

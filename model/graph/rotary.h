@@ -16,4 +16,11 @@ Result<RotaryConfig> read_rotary(const gguf::Gguf& file, const std::string& pref
                                  RotaryPairing pairing, std::uint32_t n_rot,
                                  std::uint32_t context_length);
 
+/// Puts `wanted` in the place of what the file says: the frequencies, the magnitude, and the
+/// context that the model takes. Linear and YaRN scaling by F allow F times the context that the
+/// model was trained on (`rope.scaling.original_context_length`, else `context_length`), or the
+/// file's if that is more; none allows the trained one. The factors of `rope_freqs.weight` always
+/// apply.
+Status override_rotary(const gguf::Gguf& file, const RotaryOverride& wanted, ModelConfig& config);
+
 }  // namespace potluck::model

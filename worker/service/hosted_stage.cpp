@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "proto/frame.h"
 
 namespace potluck::worker {
@@ -31,6 +33,17 @@ Result<std::vector<StagePart>> parts_of(const proto::Plan& plan, std::uint32_t n
     if (plan.model().width() == 0 || plan.model().width() > proto::kMaxRowWidth) {
         return bad(fmt::format("the model's width is {}", plan.model().width()));
     }
+    KvTypes kv;
+    for (const auto& [name, type] :
+         {std::pair(&plan.kv_k_type(), &kv.k), std::pair(&plan.kv_v_type(), &kv.v)}) {
+        if (name->empty()) continue;  // f16
+        const auto known = parse_kv_type(*name);
+        if (!known) return bad(fmt::format("KV type '{}' is not known to this worker", *name));
+        *type = *known;
+    }
+    const auto rotary =
+        model::make_rotary_override(plan.rope_scaling(), plan.rope_factor(), plan.rope_base());
+    if (!rotary) return bad(rotary.error().message);
     std::vector<StagePart> parts;
     for (int p = 0; p < plan.pipelines_size(); ++p) {
         const auto& stages = plan.pipelines(p).stages();
@@ -54,7 +67,9 @@ Result<std::vector<StagePart>> parts_of(const proto::Plan& plan, std::uint32_t n
                            .layer_begin = stage.layer_begin(),
                            .layer_end = stage.layer_end(),
                            .embedding = stage.embedding(),
-                           .head = stage.head()};
+                           .head = stage.head(),
+                           .kv = kv,
+                           .rotary = *rotary};
             part.config.route = {Epoch(plan.epoch()), PipelineId(static_cast<std::uint32_t>(p)),
                                  StageIndex(static_cast<std::uint32_t>(s))};
             part.config.stages = static_cast<std::size_t>(stages.size());

@@ -6,7 +6,9 @@
 #include <memory>
 #include <vector>
 
+#include "base/kv_type.h"
 #include "base/result.h"
+#include "model/graph/config.h"
 #include "proto/control.h"
 #include "transport/api.h"
 #include "worker/core/stage.h"
@@ -36,6 +38,8 @@ struct StagePart {
     std::uint32_t layer_end = 0;
     bool embedding = false;
     bool head = false;
+    KvTypes kv;
+    model::RotaryOverride rotary;
 };
 
 /// The stages of `plan` that `node` is to host, or what is wrong with the plan. Widths are not

@@ -306,13 +306,16 @@ void WorkerService::Impl::load(HostedStage& stage, const StagePart& part, const 
     shard.max_rows = p.max_batch_rows();
     shard.max_length = p.context();
     shard.kv_pages = p.kv_pages();
+    shard.kv = part.kv;
     const std::size_t in = part.config.input_width;
     const std::size_t out = part.config.output_width;
     LoadJob job =
-        [shard, in, out, path = p.model().path(), bytes = p.model().file_bytes()](
+        [shard, in, out, rotary = part.rotary, path = p.model().path(),
+         bytes = p.model().file_bytes()](
             kernels::Device& device,
             const engine::LoadProgress& progress) -> Result<std::unique_ptr<engine::StageModel>> {
-        POTLUCK_ASSIGN(auto model, engine::load_stage(path, bytes, device, shard, progress));
+        POTLUCK_ASSIGN(auto model,
+                       engine::load_stage(path, bytes, rotary, device, shard, progress));
         if (model->input_width() != in || model->output_width() != out) {
             return error(ErrorCode::kCorrupt,
                          fmt::format("{}: rows are {} and {} wide, the plan says {} and {}", path,

@@ -90,8 +90,8 @@ class Chain {
         const std::size_t scratch_bytes = m_.device().attention_scratch_bytes(
             {.max_rows = n, .max_context = 128, .heads = kHeads, .head_dim = kHeadDim});
         const auto scratch = m_.make<std::byte>(scratch_bytes);
-        const KvCache cache = {.k = cache_k_->as<std::uint16_t>(),
-                               .v = cache_v_->as<std::uint16_t>(),
+        const KvCache cache = {.k = cache_k_->data(),
+                               .v = cache_v_->data(),
                                .n_pages = kPages,
                                .kv_heads = kKvHeads,
                                .head_dim = kHeadDim};

@@ -139,8 +139,8 @@ class Loaded {
                                 .row_tables = row_tables_->as<std::int32_t>() + first,
                                 .page_tables = page_tables_->as<std::int32_t>(),
                                 .table_stride = case_.stride,
-                                .cache = {.k = k_->as<std::uint16_t>(),
-                                          .v = v_->as<std::uint16_t>(),
+                                .cache = {.k = k_->data(),
+                                          .v = v_->data(),
                                           .n_pages = case_.n_pages,
                                           .kv_heads = s.kv_heads,
                                           .head_dim = s.head_dim},
@@ -314,8 +314,8 @@ TEST(FloatAttentionErrors, NonsenseIsAnInternalError) {
                                                .row_tables = row_tables->as<std::int32_t>(),
                                                .page_tables = page_tables->as<std::int32_t>(),
                                                .table_stride = c.stride,
-                                               .cache = {.k = k->as<std::uint16_t>(),
-                                                         .v = k->as<std::uint16_t>(),
+                                               .cache = {.k = k->data(),
+                                                         .v = k->data(),
                                                          .n_pages = c.n_pages,
                                                          .kv_heads = c.shape.kv_heads,
                                                          .head_dim = c.shape.head_dim},
@@ -362,8 +362,8 @@ TEST(FloatKvCache, StoreRoundsToHalfInItsPlace) {
             const auto dk = m.put(k);
             const auto dv = m.put(v);
             const auto ds = m.put(slots);
-            const KvCache cache = {.k = cache_k->as<std::uint16_t>(),
-                                   .v = cache_v->as<std::uint16_t>(),
+            const KvCache cache = {.k = cache_k->data(),
+                                   .v = cache_v->data(),
                                    .n_pages = kPages,
                                    .kv_heads = kKvHeads,
                                    .head_dim = head_dim};
@@ -400,8 +400,8 @@ TEST(FloatKvCache, CopiesArePagesInOrder) {
         const auto pages = m.put(std::vector<std::int32_t>{1, 3, 3, 0, 4, 4});
         ASSERT_TRUE(m.ops().kv_copy(m.stream(), {.pages = pages->as<std::int32_t>(),
                                                  .n_copies = 3,
-                                                 .cache = {.k = dk->as<std::uint16_t>(),
-                                                           .v = dv->as<std::uint16_t>(),
+                                                 .cache = {.k = dk->data(),
+                                                           .v = dv->data(),
                                                            .n_pages = kPages,
                                                            .kv_heads = 2,
                                                            .head_dim = 8}}));

@@ -72,13 +72,14 @@ class Player {
     static model::Footprint footprint() {
         model::Footprint f;
         f.layer_bytes.assign(4, kMiB);
-        f.kv_bytes_per_token_layer = 16;
         return f;
     }
     static model::ModelConfig config() {
         model::ModelConfig c;
         c.n_layers = 4;
         c.context_length = 512;
+        c.kv_heads = 1;
+        c.head_dim = 4;
         return c;
     }
     /// "prepare 1 on a,b"

@@ -15,17 +15,18 @@ model::ModelConfig config_of(std::uint32_t layers) {
     model::ModelConfig config;
     config.n_layers = layers;
     config.context_length = 4096;
+    config.kv_heads = 4;
+    config.head_dim = 64;
     return config;
 }
 
-/// 10 MiB a layer, 5 MiB embedding and head each, 1 KiB of KV per token and layer.
+/// 10 MiB a layer, 5 MiB embedding and head each; 1 KiB of f16 KV per token and layer.
 model::Footprint footprint_of(std::uint32_t layers, bool tied = false) {
     model::Footprint f;
     f.layer_bytes.assign(layers, 10 * kMiB);
     f.embedding_bytes = 5 * kMiB;
     f.head_bytes = 5 * kMiB;
     f.tied = tied;
-    f.kv_bytes_per_token_layer = 1024;
     return f;
 }
 
@@ -198,11 +199,12 @@ TEST(Plan, PrintsForPeople) {
                           {.context = 256, .slots = 2});
     ASSERT_TRUE(plan) << plan.error().message;
     plan->epoch = Epoch(3);
-    EXPECT_EQ(to_string(*plan),
-              "plan 3: 2 stages\n"
-              "  stage 0  layers   0..5   +embedding 65.0 MiB on host0/0 cpu (2.93 GiB free)\n"
-              "  stage 1  layers   6..7   +head 25.0 MiB on host1/0 cpu (1000.0 MiB free)\n"
-              "  context 256 tokens per request, 2 slots, KV pool 512 tokens (8 pages of 64)\n");
+    EXPECT_EQ(
+        to_string(*plan),
+        "plan 3: 2 stages\n"
+        "  stage 0  layers   0..5   +embedding 65.0 MiB on host0/0 cpu (2.93 GiB free)\n"
+        "  stage 1  layers   6..7   +head 25.0 MiB on host1/0 cpu (1000.0 MiB free)\n"
+        "  context 256 tokens per request, 2 slots, KV pool 512 tokens (8 pages of 64, f16)\n");
     EXPECT_EQ(fingerprint(*plan), "potluck-cpu-1");
     plan->stages[1].arithmetic_class = "cuda-sm86-1";
     EXPECT_EQ(fingerprint(*plan), "potluck-cpu-1+cuda-sm86-1");

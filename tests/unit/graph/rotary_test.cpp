@@ -129,6 +129,88 @@ TEST(Rotary, YarnEdges) {
     EXPECT_NEAR(rotary.inv_freq[63], before[63] / 8, 1e-15);
 }
 
+ModelConfig config_of(const TinySpec& spec, const RotaryOverride& wanted) {
+    const auto tiny = make_tiny_model(spec);
+    return test::must(describe(*tiny.file, arch::architectures(), wanted)).config;
+}
+
+TEST(RotaryOverrides, AreAsIfTheFileSaidSo) {
+    using enum RotaryOverride::Scaling;
+    auto spec = wide_head();
+    spec.context = 32768;
+    spec.keys["llama.rope.freq_base"] = 1e6F;
+    const auto trained = config_of(spec, {});
+    EXPECT_EQ(trained.context_length, 32768U);
+
+    auto in_file = spec;
+    in_file.keys["llama.rope.scaling.type"] = std::string("yarn");
+    in_file.keys["llama.rope.scaling.factor"] = 4.0F;
+    const auto yarn = config_of(spec, {.scaling = kYarn, .factor = 4});
+    EXPECT_EQ(yarn.rotary.inv_freq, rotary_of(in_file).inv_freq);  // held against the formula above
+    EXPECT_NEAR(yarn.rotary.magnitude, 0.1 * std::log(4.0) + 1, 1e-12);
+    EXPECT_NEAR(yarn.rotary.inv_freq[63] / trained.rotary.inv_freq[63], 0.25, 1e-12);
+    EXPECT_EQ(yarn.rotary.inv_freq[0], trained.rotary.inv_freq[0]);
+    EXPECT_EQ(yarn.context_length, 131072U);
+
+    auto expected = plain(1e6, 128);
+    for (double& f : expected)
+        f /= 2.5;
+    // A factor alone is linear where the file says nothing.
+    for (const auto scaling : {kLinear, kOfFile}) {
+        const auto linear = config_of(spec, {.scaling = scaling, .factor = 2.5});
+        expect_close(linear.rotary.inv_freq, expected);
+        EXPECT_EQ(linear.rotary.magnitude, 1);
+        EXPECT_EQ(linear.context_length, 81920U);
+    }
+
+    const auto base = config_of(spec, {.base = 5e6});
+    expect_close(base.rotary.inv_freq, plain(5e6, 128));
+    EXPECT_EQ(base.context_length, 32768U);
+}
+
+TEST(RotaryOverrides, TakeThePlaceOfTheFilesScaling) {
+    using enum RotaryOverride::Scaling;
+    auto spec = wide_head();  // its context is 131,072
+    spec.keys["llama.rope.scaling.type"] = std::string("yarn");
+    spec.keys["llama.rope.scaling.factor"] = 4.0F;
+    spec.keys["llama.rope.scaling.original_context_length"] = std::uint32_t{32768};
+    const auto none = config_of(spec, {.scaling = kNone});
+    expect_close(none.rotary.inv_freq, plain(10000, 128));
+    EXPECT_EQ(none.rotary.magnitude, 1);
+    EXPECT_EQ(none.context_length, 32768U);
+    // The file's kind, another factor, counted from the trained context.
+    const auto longer = config_of(spec, {.factor = 8});
+    EXPECT_NEAR(longer.rotary.magnitude, 0.1 * std::log(8.0) + 1, 1e-12);
+    EXPECT_EQ(longer.context_length, 262144U);
+    // The file's factor, another kind; the file's context stays allowed.
+    const auto linear = config_of(spec, {.scaling = kLinear});
+    EXPECT_NEAR(linear.rotary.inv_freq[0], 0.25, 1e-12);
+    EXPECT_EQ(linear.context_length, 131072U);
+    EXPECT_EQ(config_of(spec, {.factor = 4096}).context_length, kMaxContext);
+}
+
+TEST(RotaryOverrides, NonsenseIsRefused) {
+    EXPECT_EQ(test::must(make_rotary_override("yarn", 4, 0)),
+              (RotaryOverride{.scaling = RotaryOverride::Scaling::kYarn, .factor = 4}));
+    EXPECT_EQ(test::must(make_rotary_override("", 0, 0)), RotaryOverride{});
+    const auto message = [](std::string_view scaling, double factor, double base) {
+        const auto made = make_rotary_override(scaling, factor, base);
+        return made ? std::string("fine") : made.error().message;
+    };
+    EXPECT_EQ(message("ntk", 2, 0), "rotary scaling 'ntk' is not known (none, linear, yarn)");
+    EXPECT_EQ(message("yarn", 0.5, 0), "a rotary factor of 0.5 is not within 1 to 4096");
+    EXPECT_EQ(message("yarn", -1, 0), "a rotary factor of -1 is not within 1 to 4096");
+    EXPECT_NE(message("yarn", std::nan(""), 0), "fine");
+    EXPECT_EQ(message("none", 2, 0), "rotary scaling 'none' takes no factor");
+    EXPECT_EQ(message("", 0, 1), "a rotary base of 1 is not more than 1");
+    EXPECT_NE(message("", 0, std::nan("")), "fine");
+    const auto tiny = make_tiny_model(wide_head());
+    const auto made =
+        describe(*tiny.file, arch::architectures(), {.scaling = RotaryOverride::Scaling::kYarn});
+    ASSERT_FALSE(made);
+    EXPECT_EQ(made.error().message, "rotary scaling 'yarn' needs a factor: the file has none");
+}
+
 TEST(Rotary, FactorsOfTheFile) {
     auto spec = wide_head();
     std::vector<float> factors(64, 1.0F);

@@ -191,7 +191,7 @@ TEST(Footprint, IsTheSumOfTheFilesBytes) {
         const auto norm = bytes_of(tiny, "output_norm.weight");
         EXPECT_EQ(weight.embedding_bytes, embedding);
         EXPECT_EQ(weight.head_bytes, norm + (tied ? embedding : bytes_of(tiny, "output.weight")));
-        EXPECT_EQ(weight.kv_bytes_per_token_layer, 2U * 2U * 2U * 16U);
+        EXPECT_EQ(kv_bytes_per_token_layer(config, {}), 2U * 2U * 2U * 16U);
     }
 }
 

@@ -40,8 +40,8 @@ struct Memory {
     }
 
     KvCache cache() const {
-        return {.k = cache_k->as<std::uint16_t>(),
-                .v = cache_v->as<std::uint16_t>(),
+        return {.k = cache_k->data(),
+                .v = cache_v->data(),
                 .n_pages = kPages,
                 .kv_heads = kHeads,
                 .head_dim = kHeadDim};
