@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "coordinator/core/step_samples.h"
 #include "coordinator/service/served_model.h"
 #include "links/control_link.h"
 #include "links/loopback.h"
@@ -71,6 +72,8 @@ struct CoordinatorService::Impl {
     void refuse(const std::shared_ptr<links::ControlLink>& link, const std::string& why);
     void on_worker_message(NodeId node, const proto::Control& message);
     void on_registered(NodeId node, const proto::Register& registration);
+    void on_step_times(NodeId node, const proto::StepTimes& message);
+    void observe(StageIndex stage, const StepSample& sample);
 
     // The pipeline.
     void act(const DeploymentActions& actions);
@@ -286,6 +289,8 @@ void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Contr
                                                message.failed().stage(), message.failed().error())},
                                   actions);
             break;
+        case Control::kStepTimes:
+            return on_step_times(node, message.step_times());
         case Control::kPong:
             break;
         default:
@@ -311,6 +316,22 @@ void CoordinatorService::Impl::on_registered(NodeId node, const proto::Register&
     deployment.on_node_joined(std::move(offer), actions);
     act(actions);
     report_status();
+}
+
+void CoordinatorService::Impl::on_step_times(NodeId node, const proto::StepTimes& message) {
+    if (!deployment.plan()) return;
+    const auto samples = read_step_times(message, node, *deployment.plan());
+    if (!samples && samples.error().code == ErrorCode::kCancelled) return;
+    if (!samples) {
+        return log::warning("worker {}: {}", workers[node].name, samples.error().message);
+    }
+    for (const auto& sample : *samples)
+        observe(StageIndex(message.stage()), sample);
+}
+
+void CoordinatorService::Impl::observe(StageIndex stage, const StepSample& sample) {
+    log::debug("stage {}: {} rows, {} keys: {} us", stage.value, sample.rows, sample.keys,
+               sample.time.count() / 1000);
 }
 
 // ------------------------------------------------------------------------------------- pipeline
