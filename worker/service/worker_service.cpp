@@ -348,8 +348,12 @@ void WorkerService::Impl::on_loaded(std::uint64_t key, std::span<const engine::S
         return send_prepared(status.error().message);
     }
     stage->loaded = true;
-    for (const auto& time : times)
+    for (const auto& time : times) {
+        log::info("stage {}: a step of {} rows takes {:.2f} ms",
+                  stage->core.config().route.stage.value, time.rows,
+                  std::chrono::duration<double, std::milli>(time.compute).count());
         stage->times.add(time);
+    }
     if (loading > 0) return;
     send_step_times();  // first, so that the coordinator knows them when it begins
     send_prepared({});
