@@ -25,11 +25,12 @@ Result<std::vector<StepSample>> read_step_times(const proto::StepTimes& message,
     if (message.stage() >= plan.stages.size() || plan.stages[message.stage()].node != node) {
         return bad("the stage is not this worker's");
     }
-    if (message.steps_size() > kMaxStepSamples) {
-        return bad(fmt::format("{} are more than {}", message.steps_size(), kMaxStepSamples));
+    const auto count = static_cast<std::size_t>(message.steps_size());
+    if (count > kMaxStepSamples) {
+        return bad(fmt::format("{} are more than {}", count, kMaxStepSamples));
     }
     std::vector<StepSample> samples;
-    samples.reserve(static_cast<std::size_t>(message.steps_size()));
+    samples.reserve(count);
     for (const auto& step : message.steps()) {
         if (step.rows() == 0 || step.rows() > plan.max_batch_rows) {
             return bad(fmt::format("a batch of {} rows", step.rows()));

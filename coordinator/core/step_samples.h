@@ -2,6 +2,7 @@
 
 // What workers say about the time of their batches, checked before the scheduler believes it.
 
+#include <cstddef>
 #include <vector>
 
 #include "base/ids.h"
@@ -12,7 +13,7 @@
 
 namespace potluck::coordinator {
 
-inline constexpr int kMaxStepSamples = 1024;  ///< of one message
+inline constexpr std::size_t kMaxStepSamples = 1024;  ///< of one message
 
 /// The samples of a message from `node`, in the order in which the batches ran. kCancelled if it is
 /// of another epoch than the plan's, and to be ignored; kCorrupt if the stage is not the node's or

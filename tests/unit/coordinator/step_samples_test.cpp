@@ -77,7 +77,7 @@ TEST(StepSamples, ThatCannotBeAreRefused) {
         {"ns", [&](auto& m) { first(m).set_compute_ns(~std::uint64_t{0}); }},
         {"1025 are more", [&](auto& m) {
              const auto step = first(m);
-             while (m.steps_size() <= kMaxStepSamples)
+             while (static_cast<std::size_t>(m.steps_size()) <= kMaxStepSamples)
                  *m.add_steps() = step;
          }}};
     for (const auto& c : cases) {
