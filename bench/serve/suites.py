@@ -84,26 +84,31 @@ def prefill(b: Bench) -> list[Figure]:
 def curve(b: Bench, threads: int, rows: list[int]) -> dict[int, float]:
     """c(rows) in milliseconds, by `potluck bench --rows`."""
     command = [b.o.potluck, "bench", "--model", str(b.o.model), "--threads", str(threads), "--pp", "0",
-               "--tg", "0", "--rows", ",".join(map(str, rows)), "--runs", "9", "--json", "--no-limits"]
+               "--tg", "0", "--rows", ",".join(map(str, rows)), "--runs", "5", "--json", "--no-limits"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise Failure(f"{' '.join(command)}: {done.stderr.strip()}")
     return {int(n): ms for n, ms in json.loads(done.stdout)["rows"].items()}
 
 
-def decode_rates(b: Bench, name: str, servers: dict, clients: list[int], tokens) -> dict:
-    """Total tokens per second by (server, clients), one for each round."""
-    rates = {(s, n): [] for n in clients for s in servers}
+def decode_rates(b: Bench, name: str, servers: dict, clients: list[int], tokens, also=None) -> dict:
+    """Total tokens per second by (server, clients), one for each round; `also` is done once in each.
+    A pair of servers is asked at once, each by half of the clients."""
+    rates = {(s, n): [] for n in clients for s in servers if n > 1 or not isinstance(servers[s], tuple)}
 
     def once(state) -> float:
         server, n = state
-        requests = [b.request(SHORT, tokens(n)) for _ in range(n)]
-        return total_rate(b.run(servers[server], requests).streams)
+        asked = servers[server] if isinstance(servers[server], tuple) else (servers[server],)
+        requests = [b.request(SHORT, tokens(n), port=asked[i % len(asked)].port) for i in range(n)]
+        return total_rate(b.run(asked[0], requests).streams)
 
     for server in servers:
-        once((server, clients[0]))  # warm-up
-    for _, state in b.rounds(name, list(rates)):
-        rates[state].append(once(state))
+        once((server, max(clients)))  # warm-up
+    for _, state in b.rounds(name, [*rates, *(["also"] if also else [])]):
+        if state == "also":
+            also()
+        else:
+            rates[state].append(once(state))
     return rates
 
 
@@ -117,16 +122,19 @@ def decode(b: Bench) -> list[Figure]:
     """N clients over two one-thread workers, beside one of them and beside one process of two threads."""
     stages, clients = 2, b.o.clients
     rows = sorted({n for c in clients for n in (c, max(c // stages, 1))})
-    c = curve(b, 1, rows)
-    figures = [Figure(f"c({n}), one thread", "ms", [c[n]]) for n in rows]
+    curves = []  # one in each round, so that what drifts touches it as it does the rest
     slots = max(clients)
     with ExitStack() as stack:
         servers = {name: stack.enter_context(b.cluster(workers, threads, slots, 256))
                    for name, workers, threads in (("one worker", 1, 1), ("two workers", stages, 1),
                                                   ("one process", 1, stages))}
-        rates = decode_rates(b, "decode", servers, clients, lambda n: 64 if n < 32 else 48)
-    figures += [Figure(f"{n} clients, {server}", "tok/s", rates[server, n])
-                for n in clients for server in servers]
+        servers["two servers apart"] = (servers["one worker"],
+                                        stack.enter_context(b.cluster(1, 1, slots, 256)))
+        rates = decode_rates(b, "decode", servers, clients, lambda n: 48 if n < 32 else 32,
+                             lambda: curves.append(curve(b, 1, rows)))
+    c = {n: median(one[n] for one in curves) for n in rows}
+    figures = [Figure(f"c({n}), one thread", "ms", [one[n] for one in curves]) for n in rows]
+    figures += [Figure(f"{n} clients, {server}", "tok/s", rate) for (server, n), rate in rates.items()]
     figures += [of_the_curve(rates, "one worker", c, n) for n in clients]
     for n in [n for n in clients if n >= stages]:
         two = rates["two workers", n]
@@ -135,6 +143,9 @@ def decode(b: Bench) -> list[Figure]:
                    0.9 * allowed_over_one_worker(c, n, stages), note="0.9 × c(N)/c(N/S)"),
             Figure(f"{n} clients: two workers ÷ one process", "", over(two, rates["one process", n]),
                    0.9 * allowed_over_one_process(c, n, stages), note="0.9 × c(N)/(S·c(N/S))"),
+            Figure(f"{n} clients: two servers apart ÷ one worker", "",
+                   over(rates["two servers apart", n], rates["one worker", n]),
+                   note="what the machine gives two threads that share nothing"),
         ]
     if {1, 8} <= set(clients):
         figures.append(Figure("one process: 8 clients ÷ 1 client", "",
@@ -160,7 +171,7 @@ def paced(b: Bench) -> list[Figure]:
         servers = {"one paced worker": stack.enter_context(server(1)),
                    "four paced workers": stack.enter_context(server(stages))}
         rates = decode_rates(b, "paced", servers, clients, lambda n: 48 if n < 32 else 32)
-    figures = [Figure(f"{n} clients, {name}", "tok/s", rates[name, n]) for n in clients for name in servers]
+    figures = [Figure(f"{n} clients, {name}", "tok/s", rate) for (name, n), rate in rates.items()]
     figures += [of_the_curve(rates, "one paced worker", c, n) for n in clients]
     figures += [Figure(f"{n} clients: four paced workers ÷ one", "",
                        over(rates["four paced workers", n], rates["one paced worker", n]),

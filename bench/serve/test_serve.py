@@ -62,6 +62,56 @@ class Figures(unittest.TestCase):
         self.assertEqual([s for _, s in bench.rounds("x", ["a", "b"])], list("abbaab"))
 
 
+class Ideal:
+    """A server whose steps take c(rows) = 20 ms and 1 ms a row, less what more workers save."""
+
+    def __init__(self, workers: int, threads: int):
+        self.workers, self.threads, self.port = workers, threads, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def run(self, requests):
+        rows = len(requests) / len({r.port for r in requests})
+        interval = (20 + max(rows / self.workers, 1)) / 1e3 / self.threads
+        return client.Load([Stream(0, [interval * (i + 1) for i in range(r.tokens)], r.tokens)
+                            for r in requests], 0.25)
+
+
+class IdealBench(suites.Bench):
+    def cluster(self, workers, threads, slots, context, *more):
+        server = Ideal(workers, threads)
+        server.port = self.random.random()
+        return server
+
+
+class Decode(unittest.TestCase):
+    def test_ideal_servers_reach_what_the_curve_allows(self):
+        options = mock.Mock(seed=1, rounds=2, clients=[1, 4, 8])
+        with mock.patch.object(suites, "curve", lambda b, threads, rows: {n: 20.0 + n for n in rows}):
+            bench = IdealBench(options, lambda _: None)
+            found = {f.name: f for f in suites.decode(bench)}
+        for name, value, target in (
+                ("c(4), one thread", 24, None),
+                ("8 clients: one worker ÷ what c(N) allows", 1, None),
+                ("8 clients: two workers ÷ one worker", 28 / 24, 0.9 * 28 / 24),
+                ("8 clients: two workers ÷ one process", 28 / 48, 0.9 * 28 / 48),
+                ("8 clients: two servers apart ÷ one worker", 28 / 24, None),
+                ("one process: 8 clients ÷ 1 client", 8 * 21 / 28, 3)):
+            figure = found[name]
+            self.assertEqual(len(figure.values), 2)
+            self.assertAlmostEqual(figure.values[0], value, msg=name)
+            self.assertEqual(figure.target is None, target is None, name)
+            if target is not None:
+                self.assertAlmostEqual(figure.target, target, msg=name)
+                self.assertEqual(figure.verdict(), "pass")
+        self.assertNotIn("1 clients, two servers apart", found)
+        self.assertEqual(bench.client_cores, 0.25)
+
+
 def event(text: str, finish: str = "null") -> bytes:
     return (f'data: {{"id":"c","choices":[{{"index":0,"text":"{text}","finish_reason":{finish}}}],'
             '"usage":null}\n\n').encode()
