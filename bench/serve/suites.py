@@ -112,10 +112,12 @@ def decode_rates(b: Bench, name: str, servers: dict, clients: list[int], tokens,
     return rates
 
 
-def of_the_curve(rates: dict, server: str, c: dict, n: int) -> Figure:
-    """How near one worker comes to n / c(n): what the other ratios are worth beside it."""
-    return Figure(f"{n} clients: {server} ÷ what c(N) allows", "",
-                  [r * c[n] / 1e3 / n for r in rates[server, n]], note="N/c(N)")
+def of_the_curve(rates: dict, server: str, c: dict, n: int, stages: int = 1) -> Figure:
+    """How near a server comes to the rate that the curve allows it: n / c(n / stages). Ratios over one
+    worker are easy to reach if that one does badly; this shows it."""
+    ms = c[max(n // stages, 1)]
+    return Figure(f"{n} clients: {server} ÷ what c allows", "", [r * ms / 1e3 / n for r in rates[server, n]],
+                  note="N/c(N)" if stages == 1 else "N/c(N/S)")
 
 
 def decode(b: Bench) -> list[Figure]:
@@ -135,7 +137,8 @@ def decode(b: Bench) -> list[Figure]:
     c = {n: median(one[n] for one in curves) for n in rows}
     figures = [Figure(f"c({n}), one thread", "ms", [one[n] for one in curves]) for n in rows]
     figures += [Figure(f"{n} clients, {server}", "tok/s", rate) for (server, n), rate in rates.items()]
-    figures += [of_the_curve(rates, "one worker", c, n) for n in clients]
+    figures += [of_the_curve(rates, server, c, n, of) for n in clients if n >= stages
+                for server, of in (("one worker", 1), ("two workers", stages))]
     for n in [n for n in clients if n >= stages]:
         two = rates["two workers", n]
         figures += [
@@ -172,7 +175,8 @@ def paced(b: Bench) -> list[Figure]:
                    "four paced workers": stack.enter_context(server(stages))}
         rates = decode_rates(b, "paced", servers, clients, lambda n: 48 if n < 32 else 32)
     figures = [Figure(f"{n} clients, {name}", "tok/s", rate) for (name, n), rate in rates.items()]
-    figures += [of_the_curve(rates, "one paced worker", c, n) for n in clients]
+    figures += [of_the_curve(rates, server, c, n, of) for n in clients
+                for server, of in (("one paced worker", 1), ("four paced workers", stages))]
     figures += [Figure(f"{n} clients: four paced workers ÷ one", "",
                        over(rates["four paced workers", n], rates["one paced worker", n]),
                        0.9 * allowed_over_one_worker(c, n, stages), note="0.9 × c(N)/c(N/S), c by the pace")

@@ -96,7 +96,8 @@ class Decode(unittest.TestCase):
             found = {f.name: f for f in suites.decode(bench)}
         for name, value, target in (
                 ("c(4), one thread", 24, None),
-                ("8 clients: one worker ÷ what c(N) allows", 1, None),
+                ("8 clients: one worker ÷ what c allows", 1, None),
+                ("8 clients: two workers ÷ what c allows", 1, None),
                 ("8 clients: two workers ÷ one worker", 28 / 24, 0.9 * 28 / 24),
                 ("8 clients: two workers ÷ one process", 28 / 48, 0.9 * 28 / 48),
                 ("8 clients: two servers apart ÷ one worker", 28 / 24, None),
