@@ -313,8 +313,7 @@ void CoordinatorService::Impl::observe(StageIndex stage, const StepSample& sampl
         if (early_samples.size() < kMaxStepSamples) early_samples.emplace_back(stage, sample);
         return;
     }
-    log::debug("stage {}: {} rows, {} keys: {} us", stage.value, sample.rows, sample.keys,
-               sample.time.count() / 1000);
+    scheduler.observe(stage, sample);
 }
 
 // ------------------------------------------------------------------------------------- pipeline
