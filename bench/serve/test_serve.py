@@ -238,6 +238,7 @@ class Runs(unittest.TestCase):
         self.assertIn("| two workers ÷ one |", out)
         self.assertIn("| one process: first of 8 ÷ alone |", out)
         self.assertIn("of 2 targets met", out)
+        self.assertRegex(out, r"Other work on the machine, in cores: prefill \S+, together ")
 
     def test_json(self):
         code, out, errors = self.run_serve("--suites", "prefill", "--json")
@@ -245,6 +246,11 @@ class Runs(unittest.TestCase):
         said = json.loads(out)
         self.assertEqual(len(said["suites"]["prefill"]), 5)
         self.assertEqual(code, 3 if said["missed"] else 0)
+
+    def test_a_disturbed_machine_is_named(self):
+        self.assertNotIn("NOT QUIET", serve.other_work({"gap": 0.1, "decode": None}))
+        self.assertIn("gap 0.90, decode not known. NOT QUIET",
+                      serve.other_work({"gap": 0.9, "decode": None}))
 
     def test_failures_say_whose_they_are(self):
         code, _, errors = self.run_serve("--suites", "together", "--flags=--bad")
