@@ -11,6 +11,7 @@ using std::chrono::nanoseconds;
 
 constexpr std::size_t kSmallRows = 8;
 constexpr std::size_t kMostRows = 64;
+constexpr nanoseconds kSlow = std::chrono::seconds(1);  ///< beside this, being cold is little
 /// Far from the ids of real sequences, which count from 1.
 constexpr SeqId kProbe(~std::uint64_t{0});
 
@@ -48,6 +49,7 @@ class Prober {
         return time;
     }
 
+    void begin_to_count() { spent_ = {}; }
     nanoseconds left() const { return options_.budget - spent_; }
 
   private:
@@ -74,10 +76,11 @@ Result<StepTimeList> probe_steps(StageModel& model, const ProbeOptions& options)
     Prober prober(model, options);
     if (prober.max_rows() == 0) return times;
     POTLUCK_ASSIGN(const StepTime first, prober.run(1));
-    if (first.compute > prober.left()) {
+    if (first.compute >= kSlow) {
         times.add(first);
         return times;
     }
+    prober.begin_to_count();
     POTLUCK_ASSIGN(const StepTime one, prober.run(1));
     times.add(one);
     // Eight rows rarely take more than three times one.

@@ -42,14 +42,15 @@ struct StepTimeList {
 struct ProbeOptions {
     /// Rows of the largest batch: at most what a sequence and the model have room for.
     std::size_t max_rows = 64;
-    std::chrono::nanoseconds budget = std::chrono::milliseconds(150);
+    std::chrono::nanoseconds budget = std::chrono::milliseconds(150);  ///< of all that count
     std::function<std::chrono::nanoseconds()> now;
 };
 
 /// Times steps of 1, 8 and as many rows as fit into the budget (at most 64) of a model that has no
 /// sequence open, with tokens of no meaning in sequences of its own, which are released again. A
-/// first step that is not counted warms up, unless it alone takes the whole budget: then it is the
-/// one that is. An error is the model's: it cannot run.
+/// step before them is not counted: the first one after loading takes up to ten times as long, and
+/// would otherwise be that of the first token. Only if it takes a second or more is it the one that
+/// counts. The step of 1 is measured whatever the budget. An error is the model's: it cannot run.
 Result<StepTimeList> probe_steps(StageModel& model, const ProbeOptions& options);
 
 }  // namespace potluck::engine
