@@ -123,16 +123,30 @@ void serve(Coordinator& c, const std::function<void()>& on_stop) {
     c.loop.run_for(std::chrono::milliseconds(20));
 }
 
+/// The devices of each worker that `up` starts.
+Result<std::vector<std::string>> worker_devices(const ClusterOptions& options) {
+    const std::size_t paces = options.paces.size();
+    if (paces > 1 && paces != options.workers) {
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("--pace names {} paces for {} workers", paces, options.workers));
+    }
+    std::vector<std::string> devices(options.workers, options.devices);
+    for (std::size_t i = 0; paces > 0 && i < devices.size(); ++i) {
+        POTLUCK_ASSIGN(devices[i], with_pace(options.devices, options.paces[i % paces]));
+    }
+    return devices;
+}
+
 std::vector<std::string> worker_arguments(const ClusterOptions& options,
                                           const std::string& coordinator, std::uint32_t index,
-                                          std::uint64_t memory_bytes) {
+                                          const std::string& devices, std::uint64_t memory_bytes) {
     std::vector<std::string> arguments = {"worker",
                                           "--coordinator",
                                           coordinator,
                                           "--name",
                                           fmt::format("local-{}", index + 1),
                                           "--devices",
-                                          options.devices,
+                                          devices,
                                           "--memory",
                                           fmt::format("{}", memory_bytes)};
     std::size_t threads = options.cpu.threads;
@@ -144,9 +158,8 @@ std::vector<std::string> worker_arguments(const ClusterOptions& options,
     if (cpu.no_repack) arguments.emplace_back("--no-repack");
     if (cpu.pin) {
         // One worker's cores after another's.
-        const std::size_t devices = device_count(options.devices);
-        arguments.insert(arguments.end(),
-                         {"--pin", "--first-core", std::to_string(index * devices * threads)});
+        const std::size_t cores = device_count(options.devices) * threads;
+        arguments.insert(arguments.end(), {"--pin", "--first-core", std::to_string(index * cores)});
     }
     if (options.verbose) arguments.emplace_back("--verbose");
     return arguments;
@@ -156,6 +169,8 @@ std::vector<std::string> worker_arguments(const ClusterOptions& options,
 
 int run_up(const ClusterOptions& options) {
     log::init(options.verbose ? log::Level::kInfo : log::Level::kWarning, "coordinator");
+    const auto devices = worker_devices(options);
+    if (!devices) return fail(devices.error());
     Coordinator c;
     if (auto started = start(c, options, "127.0.0.1:0"); !started) return fail(started.error());
     // The workers share this machine: each may take its part of what is free now.
@@ -165,7 +180,7 @@ int run_up(const ClusterOptions& options) {
     std::vector<ChildProcess> children;
     for (std::uint32_t i = 0; i < options.workers; ++i) {
         auto child = ChildProcess::spawn_self(
-            worker_arguments(options, c.service->worker_address(), i, memory_bytes));
+            worker_arguments(options, c.service->worker_address(), i, (*devices)[i], memory_bytes));
         if (!child) return fail(child.error());
         children.push_back(std::move(*child));
     }
@@ -211,7 +226,7 @@ int run_worker(const WorkerCommandOptions& options) {
         name = host;
     }
     log::init(options.verbose ? log::Level::kInfo : log::Level::kWarning, "worker " + name);
-    auto devices = make_devices(options.devices, options.cpu);
+    auto devices = make_worker_devices(options.devices, options.cpu);
     if (!devices) return fail(devices.error());
     boost::asio::io_context loop(1);
     const auto transport = transport::make_tcp_transport(loop);

@@ -76,7 +76,8 @@ int run_inspect_command(const std::string& model, bool tensors);
 struct ClusterOptions {
     std::string model;
     std::uint32_t workers = 1;
-    std::string devices = "cpu";  ///< of each worker that `up` starts
+    std::string devices = "cpu";     ///< of each worker that `up` starts
+    std::vector<std::string> paces;  ///< of the workers' devices; one for all, or one for each
     DeviceOptions cpu;
     std::string host = "127.0.0.1";
     std::uint16_t port = 8080;

@@ -11,6 +11,8 @@
 namespace potluck::cli {
 namespace {
 
+constexpr std::string_view kPaced = ":paced=";
+
 /// The `index`th of `sharers` CPU devices.
 Result<std::unique_ptr<kernels::Device>> make_cpu(const DeviceOptions& options, std::size_t index,
                                                   std::size_t sharers) {
@@ -57,6 +59,41 @@ Result<std::vector<std::unique_ptr<kernels::Device>>> make_devices(const std::st
     }
     if (devices.empty()) return error(ErrorCode::kInvalidArgument, "no device is named");
     return devices;
+}
+
+Result<std::vector<worker::WorkerDevice>> make_worker_devices(const std::string& names,
+                                                              const DeviceOptions& options) {
+    std::string plain;
+    std::vector<std::optional<engine::Pace>> paces;
+    std::istringstream list(names);
+    for (std::string name; std::getline(list, name, ',');) {
+        const auto paced = name.find(kPaced);
+        plain += (paces.empty() ? "" : ",") + name.substr(0, paced);
+        paces.emplace_back();
+        if (paced != std::string::npos) {
+            POTLUCK_ASSIGN(paces.back(), engine::Pace::parse(name.substr(paced + kPaced.size())));
+        }
+    }
+    POTLUCK_ASSIGN(auto devices, make_devices(plain, options));
+    std::vector<worker::WorkerDevice> out;
+    for (std::size_t i = 0; i < devices.size(); ++i)
+        out.push_back({std::move(devices[i]), std::move(paces[i])});
+    return out;
+}
+
+Result<std::string> with_pace(const std::string& names, const std::string& pace) {
+    if (auto parsed = engine::Pace::parse(pace); !parsed) {
+        return tl::make_unexpected(std::move(parsed.error()));
+    }
+    if (names.find(kPaced) != std::string::npos) {
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("devices '{}' have a pace already", names));
+    }
+    std::string paced;
+    std::istringstream list(names);
+    for (std::string name; std::getline(list, name, ',');)
+        paced += fmt::format("{}{}{}{}", paced.empty() ? "" : ",", name, kPaced, pace);
+    return paced;
 }
 
 }  // namespace potluck::cli

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "kernels/api/device.h"
 #include "kernels/cpu/cpu_device.h"
+#include "worker/service/worker_service.h"
 
 namespace potluck::cli {
 
@@ -29,5 +30,12 @@ std::size_t device_count(const std::string& names);
 /// "cpu", "deferred" (a CPU that behaves like a GPU, for tests), or several with commas.
 Result<std::vector<std::unique_ptr<kernels::Device>>> make_devices(const std::string& names,
                                                                    const DeviceOptions& options);
+
+/// The same, where each name may end in ":paced=PACE" (engine/pace.h): "cpu:paced=10ms".
+Result<std::vector<worker::WorkerDevice>> make_worker_devices(const std::string& names,
+                                                              const DeviceOptions& options);
+
+/// `names` with this pace for each; kInvalidArgument if it is none, or one has a pace already.
+Result<std::string> with_pace(const std::string& names, const std::string& pace);
 
 }  // namespace potluck::cli

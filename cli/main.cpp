@@ -173,6 +173,10 @@ void Program::add_cluster_commands() {
     add_cpu(*u, up.cpu, "CPU threads of each worker's device; 0: the cores shared out");
     u->add_option("--devices", up.devices, "devices of each worker, e.g. cpu,cpu")
         ->capture_default_str();
+    u->add_option("--pace", up.paces,
+                  "for tests: how long a batch takes on each worker, e.g. 10ms,10ms,30ms; or "
+                  "8ms+0.1ms (and per row), x3 (times what it takes)")
+        ->delimiter(',');
     u->callback([this] { exit_code = run_up(up); });
 
     auto* c = app.add_subcommand("coordinator", "Start a coordinator that waits for workers");
@@ -187,7 +191,8 @@ void Program::add_cluster_commands() {
     w->add_option("--name", worker.name, "for people; default: the host's name");
     w->add_option("--listen", worker.listen, "where other workers reach this one")
         ->capture_default_str();
-    w->add_option("--devices", worker.devices, "e.g. cpu,cpu")->capture_default_str();
+    w->add_option("--devices", worker.devices, "e.g. cpu,cpu; for tests cpu:paced=10ms")
+        ->capture_default_str();
     add_cpu(*w, worker.cpu, "CPU threads per device; 0: the cores shared out");
     w->add_option("--first-core", worker.cpu.first_core, "with --pin: the first core to take");
     w->add_option("--memory", worker.memory_bytes,

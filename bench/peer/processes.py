@@ -93,14 +93,16 @@ def peak_bytes(usage) -> int:
 
 
 class Peer:
-    """peer.mjs with one model loaded. Between commands it is stopped: it takes no time then."""
+    """peer.mjs, or another script, with one model loaded. Between commands it is stopped: it takes
+    no time then."""
 
-    def __init__(self, node: str, model: Path, threads: int, context: int):
+    def __init__(self, node: str, model: Path, threads: int, context: int, script: str = "peer.mjs",
+                 more: list[str] = ()):
         # More threads of node's pool only disturb those of llama.cpp.
         environment = {**os.environ, "UV_THREADPOOL_SIZE": "1"}
         self.child = subprocess.Popen(
-            [node, str(HERE / "peer.mjs"), "--model", str(model), "--threads", str(threads),
-             "--context", str(context)],
+            [node, str(HERE / script), "--model", str(model), "--threads", str(threads),
+             "--context", str(context), *more],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment)
         try:
             self.about = self._answer()

@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "base/log.h"
+#include "coordinator/core/step_samples.h"
+#include "coordinator/service/result_receiver.h"
 #include "coordinator/service/served_model.h"
 #include "links/control_link.h"
 #include "links/loopback.h"
@@ -76,6 +78,8 @@ struct CoordinatorService::Impl {
     void refuse(const std::shared_ptr<links::ControlLink>& link, const std::string& why);
     void on_worker_message(NodeId node, const proto::Control& message);
     void on_registered(NodeId node, const proto::Register& registration);
+    void on_step_times(NodeId node, const proto::StepTimes& message);
+    void observe(StageIndex stage, const StepSample& sample);
 
     // The pipeline.
     void act(const DeploymentActions& actions);
@@ -111,8 +115,9 @@ struct CoordinatorService::Impl {
     std::vector<std::shared_ptr<links::ControlLink>> greeting;
     std::map<NodeId, Worker> workers;
     std::uint32_t next_node = 1;
-    std::shared_ptr<transport::Connection> to_first;   ///< rows to stage 0
-    std::shared_ptr<transport::Connection> from_last;  ///< results of the last stage
+    std::vector<std::pair<StageIndex, StepSample>> early_samples;  ///< until the pipeline starts
+    std::shared_ptr<transport::Connection> to_first;               ///< rows to stage 0
+    std::shared_ptr<transport::Connection> from_last;              ///< results of the last stage
     std::map<RequestId, std::shared_ptr<GenerationSink>> sinks;
     std::uint64_t next_request = 1;
     std::vector<std::byte> head;  ///< of the frame being sent; capacity is kept
@@ -122,30 +127,6 @@ struct CoordinatorService::Impl {
     std::chrono::steady_clock::time_point last_report{};
     std::shared_ptr<int> alive = std::make_shared<int>(0);
 };
-
-namespace {
-
-/// Results of the last stage.
-class ResultReceiver : public transport::Receiver {
-  public:
-    ResultReceiver(std::function<void(std::span<const std::byte>)> on_result,
-                   std::function<void(const Error&)> lost)
-        : on_result_(std::move(on_result)), lost_(std::move(lost)) {}
-    Result<std::span<std::byte>> on_head(std::span<const std::byte>, std::size_t) override {
-        return error(ErrorCode::kCorrupt, "a result came with a payload");
-    }
-    Status on_frame(std::span<const std::byte> head, std::span<std::byte>) override {
-        on_result_(head);
-        return {};
-    }
-    void on_closed(const Error& reason) override { lost_(reason); }
-
-  private:
-    std::function<void(std::span<const std::byte>)> on_result_;
-    std::function<void(const Error&)> lost_;
-};
-
-}  // namespace
 
 CoordinatorService::Impl::~Impl() {
     alive.reset();
@@ -291,6 +272,8 @@ void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Contr
                                                message.failed().stage(), message.failed().error())},
                                   actions);
             break;
+        case Control::kStepTimes:
+            return on_step_times(node, message.step_times());
         case Control::kPong:
             break;
         default:
@@ -318,6 +301,26 @@ void CoordinatorService::Impl::on_registered(NodeId node, const proto::Register&
     report_status();
 }
 
+void CoordinatorService::Impl::on_step_times(NodeId node, const proto::StepTimes& message) {
+    if (!deployment.plan()) return;
+    const auto samples = read_step_times(message, node, *deployment.plan());
+    if (!samples && samples.error().code == ErrorCode::kCancelled) return;
+    if (!samples) {
+        return log::warning("worker {}: {}", workers[node].name, samples.error().message);
+    }
+    for (const auto& sample : *samples)
+        observe(StageIndex(message.stage()), sample);
+}
+
+/// The first steps are measured while the plan is prepared, before the scheduler has a pipeline.
+void CoordinatorService::Impl::observe(StageIndex stage, const StepSample& sample) {
+    if (!scheduler.running()) {
+        if (early_samples.size() < kMaxStepSamples) early_samples.emplace_back(stage, sample);
+        return;
+    }
+    scheduler.observe(stage, sample);
+}
+
 // ------------------------------------------------------------------------------------- pipeline
 
 void CoordinatorService::Impl::broadcast(const Plan& plan, const proto::Control& message) {
@@ -337,6 +340,7 @@ void CoordinatorService::Impl::act(const DeploymentActions& actions) {
     for (const auto& action : actions) {
         if (const auto* prepare = std::get_if<PrepareNodes>(&action)) {
             if (events.on_plan) events.on_plan(prepare->plan);
+            early_samples.clear();
             proto::Control message;
             *message.mutable_prepare()->mutable_plan() =
                 to_proto(prepare->plan, facts, listener->address());
@@ -401,6 +405,8 @@ void CoordinatorService::Impl::start_pipeline(const Plan& plan) {
                      .context = plan.context,
                      .slots = plan.slots},
                     actions);
+    for (const auto& [stage, sample] : std::exchange(early_samples, {}))
+        observe(stage, sample);
     GenerationRequest warm_up{.prompt = {0}, .max_tokens = 1, .ignore_eos = true};
     if (auto submitted = scheduler.submit(kWarmUp, std::move(warm_up), actions); !submitted) {
         return broken(plan.epoch, submitted.error());
@@ -568,6 +574,11 @@ Result<RequestId> CoordinatorService::submit(GenerationRequest request,
     }
     impl_->act(actions);
     return id;
+}
+
+std::chrono::seconds CoordinatorService::retry_after() const {
+    const auto wait = std::chrono::ceil<std::chrono::seconds>(impl_->scheduler.expected_wait());
+    return std::max(wait, std::chrono::seconds(1));
 }
 
 void CoordinatorService::cancel(RequestId id) {

@@ -5,6 +5,7 @@
 //
 // Thread: the loop's.
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -56,6 +57,7 @@ class CoordinatorService : public Backend {
     Health health() const override;
     Result<RequestId> submit(GenerationRequest request,
                              std::shared_ptr<GenerationSink> sink) override;
+    std::chrono::seconds retry_after() const override;
     void cancel(RequestId id) override;
 
   private:

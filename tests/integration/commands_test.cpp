@@ -136,6 +136,21 @@ TEST(Commands, BadFilesAreNamed) {
     EXPECT_NE(device.err.find("tpu"), std::string::npos) << device.err;
 }
 
+TEST(Commands, PacesThatAreNoneAreNamed) {
+    for (const auto& [pace, problem] : std::vector<std::pair<std::string, std::string>>{
+             {"1ms,2ms", "2 paces for 1 workers"}, {"10", "pace '10'"}, {"x0", "pace 'x0'"}}) {
+        const auto up = run_program({"up", "--pace", pace});
+        EXPECT_EQ(up.exit_code, 2) << pace;
+        EXPECT_NE(up.err.find(problem), std::string::npos) << up.err;
+    }
+    const auto twice = run_program({"up", "--devices", "cpu:paced=1ms", "--pace", "1ms"});
+    EXPECT_NE(twice.err.find("have a pace already"), std::string::npos) << twice.err;
+    const auto worker =
+        run_program({"worker", "--coordinator", "127.0.0.1:1", "--devices", "cpu:paced=fast"});
+    EXPECT_EQ(worker.exit_code, 2);
+    EXPECT_NE(worker.err.find("pace 'fast'"), std::string::npos) << worker.err;
+}
+
 TEST(Commands, ClientsSayWhenNobodyIsThere) {
     const auto status = run_program({"status", "--port", "1"});
     EXPECT_EQ(status.exit_code, 1);

@@ -133,6 +133,7 @@ INSTANTIATE_TEST_SUITE_P(
         Layout{"ThreeWorkers", {"--workers", "3"}, 3}, Layout{"FourWorkers", {"--workers", "4"}, 4},
         Layout{"TwoDevicesOnOneWorker", {"--workers", "1", "--devices", "cpu,cpu"}, 1},
         Layout{"DeferredDevices", {"--workers", "2", "--devices", "deferred"}, 2},
+        Layout{"PacedWorkers", {"--workers", "2", "--pace", "2ms,1ms+0.1ms"}, 2},
         Layout{"SplitByHand", {"--workers", "3", "--split", "3,3,2"}, 3},
         Layout{"SmallChunks", {"--workers", "2", "--prefill-chunk", "7", "--threads", "2"}, 2},
         Layout{"NotPackedAndPinned", {"--workers", "2", "--no-repack", "--pin"}, 2}),

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "base/check.h"
+#include "engine/paced_model.h"
 
 namespace potluck::worker {
 namespace {
@@ -17,10 +19,17 @@ Status full() {
     return error(ErrorCode::kResourceExhausted, "the executor's queue is full");
 }
 
+std::chrono::nanoseconds now() {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(
+        std::chrono::steady_clock::now().time_since_epoch());
+}
+
 }  // namespace
 
-Executor::Executor(std::unique_ptr<kernels::Device> device, std::function<void()> wake)
+Executor::Executor(std::unique_ptr<kernels::Device> device, std::optional<engine::Pace> pace,
+                   std::function<void()> wake)
     : device_(std::move(device)),
+      pace_(std::move(pace)),
       wake_(std::move(wake)),
       jobs_(kMaxJobs),
       reports_(kMaxReports),
@@ -33,9 +42,17 @@ Executor::~Executor() {
     models_.clear();
 }
 
-Status Executor::load(std::uint64_t stage, LoadJob job) {
-    if (!jobs_.try_push({.kind = JobKind::kLoad, .stage = stage, .load = std::move(job)}))
+std::string Executor::name() const {
+    return pace_ ? fmt::format("{} paced at {}", device_->name(), pace_->text()) : device_->name();
+}
+
+Status Executor::load(std::uint64_t stage, std::size_t probe_rows, LoadJob job) {
+    if (!jobs_.try_push({.kind = JobKind::kLoad,
+                         .stage = stage,
+                         .probe_rows = probe_rows,
+                         .load = std::move(job)})) {
         return full();
+    }
     return {};
 }
 
@@ -53,6 +70,7 @@ Status Executor::run(std::uint64_t stage, SlotIndex slot, Slot& contents, std::s
 }
 
 Status Executor::unload(std::uint64_t stage) {
+    let_go_ = std::max(let_go_.load(), stage);
     if (!jobs_.try_push({.kind = JobKind::kUnload, .stage = stage})) return full();
     return {};
 }
@@ -74,16 +92,31 @@ void Executor::work() {
     }
 }
 
-void Executor::do_load(Job& job) {
-    auto loaded = job.load(*device_, [&](std::uint64_t done, std::uint64_t total) {
+/// The model, paced if the device is.
+Result<std::unique_ptr<engine::StageModel>> Executor::load_model(Job& job) {
+    POTLUCK_ASSIGN(auto model, job.load(*device_, [&](std::uint64_t done, std::uint64_t total) {
         // A progress report that finds no room is left out; the last word is kLoaded.
         Report progress{
             .kind = ReportKind::kProgress, .stage = job.stage, .done = done, .total = total};
         if (reports_.try_push(std::move(progress))) wake_();
-    });
+    }));
+    if (!pace_) return model;
+    auto clock = engine::steady_pace_clock(
+        [this, stage = job.stage] { return stopping_ || stage <= let_go_; });
+    return std::make_unique<engine::PacedModel>(std::move(model), *pace_, std::move(clock));
+}
+
+void Executor::do_load(Job& job) {
     Report done{.kind = ReportKind::kLoaded, .stage = job.stage};
+    auto loaded = load_model(job);
     if (loaded) {
-        models_.emplace_back(job.stage, std::move(*loaded));
+        auto times = engine::probe_steps(**loaded, {.max_rows = job.probe_rows, .now = now});
+        if (times) {
+            done.times = *times;
+            models_.emplace_back(job.stage, std::move(*loaded));
+        } else {
+            done.status = tl::make_unexpected(std::move(times.error()));
+        }
     } else {
         done.status = tl::make_unexpected(std::move(loaded.error()));
     }
@@ -98,8 +131,12 @@ void Executor::do_run(Job& job) {
         done.status = error(ErrorCode::kInternal, "a batch came for a stage that is not loaded");
     } else {
         Slot& slot = *job.contents;
+        const auto start = now();
         done.status = model->second->run(slot.batch, slot.input_values(job.input_width),
                                          slot.output_values(job.output_width), slot.result);
+        done.times.add({.rows = static_cast<std::uint32_t>(slot.batch.rows.size()),
+                        .keys = engine::keys_of(slot.batch),
+                        .compute = now() - start});
     }
     report(std::move(done));
 }
@@ -118,7 +155,7 @@ void Executor::poll(const ExecutorEvents& events) {
     while (auto report = reports_.try_pop()) {
         switch (report->kind) {
             case ReportKind::kLoaded:
-                events.on_loaded(report->stage, std::move(report->status));
+                events.on_loaded(report->stage, report->times.all(), std::move(report->status));
                 break;
             case ReportKind::kProgress:
                 events.on_progress(report->stage, report->done, report->total);
@@ -127,7 +164,8 @@ void Executor::poll(const ExecutorEvents& events) {
                 events.on_unloaded(report->stage);
                 break;
             case ReportKind::kExecuted:
-                events.on_executed(report->stage, report->slot, std::move(report->status));
+                events.on_executed(report->stage, report->slot, report->times.entries[0],
+                                   std::move(report->status));
                 break;
         }
     }

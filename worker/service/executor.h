@@ -7,12 +7,16 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <thread>
 
 #include "base/bounded_queue.h"
 #include "base/result.h"
+#include "engine/pace.h"
 #include "engine/shard.h"
+#include "engine/step_time.h"
 #include "kernels/api/device.h"
 #include "worker/core/stage.h"
 
@@ -24,25 +28,34 @@ using LoadJob = std::function<Result<std::unique_ptr<engine::StageModel>>(
 
 /// What the executor reports, on the loop thread.
 struct ExecutorEvents {
-    std::function<void(std::uint64_t stage, Status)> on_loaded;
+    /// `times` are of its first steps, measured right after loading; none if it failed.
+    std::function<void(std::uint64_t stage, std::span<const engine::StepTime> times, Status)>
+        on_loaded;
     std::function<void(std::uint64_t stage, std::uint64_t done, std::uint64_t total)> on_progress;
-    std::function<void(std::uint64_t stage, SlotIndex slot, Status)> on_executed;
+    std::function<void(std::uint64_t stage, SlotIndex slot, const engine::StepTime& time, Status)>
+        on_executed;
     std::function<void(std::uint64_t stage)> on_unloaded;  ///< no job refers to its slots any more
 };
 
 class Executor {
   public:
     /// `wake` is called on the executor thread after something was done; poll() then reports it.
-    Executor(std::unique_ptr<kernels::Device> device, std::function<void()> wake);
-    ~Executor();  ///< finishes the job under way
+    /// With a pace every batch of the device takes as long as it says (engine/paced_model.h).
+    Executor(std::unique_ptr<kernels::Device> device, std::optional<engine::Pace> pace,
+             std::function<void()> wake);
+    ~Executor();  ///< finishes the job under way, without what is left of its pace
 
     const kernels::Device& device() const { return *device_; }
+    std::string name() const;  ///< of the device and its pace, for people
 
-    /// Stage numbers are the caller's and never reused. kResourceExhausted if the queue is full.
-    Status load(std::uint64_t stage, LoadJob job);
+    /// Stage numbers are the caller's, ascend and are never reused. After loading, the first steps
+    /// are measured with at most `probe_rows` rows; an error there is one of loading.
+    /// kResourceExhausted if the queue is full.
+    Status load(std::uint64_t stage, std::size_t probe_rows, LoadJob job);
     Status run(std::uint64_t stage, SlotIndex slot, Slot& contents, std::size_t input_width,
                std::size_t output_width);
-    /// Frees the model of a stage; its jobs that are queued before still run.
+    /// Frees the model of a stage; its jobs that are queued before still run, but neither they nor
+    /// those of stages with smaller numbers are paced any more.
     Status unload(std::uint64_t stage);
     /// Loop thread: reports everything that was done since.
     void poll(const ExecutorEvents& events);
@@ -56,6 +69,7 @@ class Executor {
         Slot* contents = nullptr;
         std::size_t input_width = 0;
         std::size_t output_width = 0;
+        std::size_t probe_rows = 0;
         LoadJob load;
     };
     enum class ReportKind : std::uint8_t { kLoaded, kProgress, kExecuted, kUnloaded };
@@ -65,21 +79,25 @@ class Executor {
         SlotIndex slot = 0;
         std::uint64_t done = 0;
         std::uint64_t total = 0;
+        engine::StepTimeList times;  ///< kLoaded: the first steps; kExecuted: the batch
         Status status;
     };
 
     void work();
     void do_load(Job& job);
+    Result<std::unique_ptr<engine::StageModel>> load_model(Job& job);
     void do_run(Job& job);
     void report(Report report);
 
     std::unique_ptr<kernels::Device> device_;
+    std::optional<engine::Pace> pace_;
     std::function<void()> wake_;
     BoundedQueue<Job> jobs_;
     BoundedQueue<Report> reports_;
     /// Executor thread only.
     std::vector<std::pair<std::uint64_t, std::unique_ptr<engine::StageModel>>> models_;
     std::atomic<bool> stopping_ = false;
+    std::atomic<std::uint64_t> let_go_ = 0;  ///< stages up to this one are, or are to be, unloaded
     std::thread thread_;
 };
 

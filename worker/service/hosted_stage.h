@@ -12,6 +12,7 @@
 #include "proto/control.h"
 #include "transport/api.h"
 #include "worker/core/stage.h"
+#include "worker/core/step_times.h"
 
 namespace potluck::worker {
 
@@ -22,6 +23,7 @@ struct HostedStage {
     std::uint64_t key;   ///< for the executor; never reused
     std::size_t device;  ///< index of this worker's devices
     Stage core;
+    StepTimes times;  ///< not yet reported
     bool loaded = false;
     bool failed = false;  ///< its epoch is over; frames are dropped until a new plan comes
     // Where its output goes: a stage on this worker, or a connection (also to the coordinator).

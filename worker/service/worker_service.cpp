@@ -11,6 +11,8 @@
 
 #include "base/log.h"
 #include "engine/open_model.h"
+#include "engine/step_time.h"
+#include "kernels/api/ops.h"
 #include "links/control_link.h"
 #include "links/loopback.h"
 #include "proto/frame.h"
@@ -18,11 +20,13 @@
 #include "worker/service/hosted_stage.h"
 #include "worker/service/loop_signal.h"
 #include "worker/service/receivers.h"
+#include "worker/service/report_timer.h"
 
 namespace potluck::worker {
 namespace {
 
 constexpr std::chrono::milliseconds kDialTimeout{5000};
+constexpr std::chrono::milliseconds kStepTimesInterval{250};
 
 }  // namespace
 
@@ -31,7 +35,7 @@ struct WorkerService::Impl {
         : loop(l), transport(t), options(std::move(o)), retry(l) {}
     ~Impl();
 
-    Status start(std::vector<std::unique_ptr<kernels::Device>> devices);
+    Status start(std::vector<WorkerDevice> devices);
 
     // The coordinator.
     void dial_coordinator();
@@ -43,7 +47,7 @@ struct WorkerService::Impl {
     // A plan's life.
     void prepare(const proto::Plan& plan);
     void load(HostedStage& stage, const StagePart& part, const proto::Plan& plan);
-    void on_loaded(std::uint64_t key, Status status);
+    void on_loaded(std::uint64_t key, std::span<const engine::StepTime> times, Status status);
     void send_prepared(const std::string& problem);
     void connect(std::uint64_t epoch);
     void connect_stage(HostedStage& stage);
@@ -57,7 +61,9 @@ struct WorkerService::Impl {
     void act(HostedStage& stage, const StageActions& actions);
     void forward(HostedStage& stage, SlotIndex slot);
     void forward_local(HostedStage& stage, SlotIndex slot);
-    void on_executed(std::uint64_t key, SlotIndex slot, Status status);
+    void on_executed(std::uint64_t key, SlotIndex slot, const engine::StepTime& time,
+                     Status status);
+    void send_step_times();
 
     HostedStage* find(std::uint64_t key);
     HostedStage* find(const proto::Hello& hello);
@@ -68,6 +74,7 @@ struct WorkerService::Impl {
     WorkerOptions options;
     std::function<void()> on_shutdown;
     boost::asio::steady_timer retry;
+    ReportTimer report_times{loop, kStepTimesInterval, [this] { send_step_times(); }};
     std::unique_ptr<LoopSignal> signal;
     std::vector<std::unique_ptr<Executor>> executors;
     std::unique_ptr<transport::Listener> listener;
@@ -99,13 +106,13 @@ WorkerService::Impl::~Impl() {
     executors.clear();  // before the slots that their jobs use
 }
 
-Status WorkerService::Impl::start(std::vector<std::unique_ptr<kernels::Device>> devices) {
+Status WorkerService::Impl::start(std::vector<WorkerDevice> devices) {
     POTLUCK_TRY(links::require_loopback(options.listen));
     POTLUCK_ASSIGN(
         signal, LoopSignal::create(loop, [this] {
             const ExecutorEvents events{
-                .on_loaded = [this](std::uint64_t key,
-                                    Status status) { on_loaded(key, std::move(status)); },
+                .on_loaded = [this](std::uint64_t key, std::span<const engine::StepTime> times,
+                                    Status status) { on_loaded(key, times, std::move(status)); },
                 .on_progress =
                     [this](std::uint64_t key, std::uint64_t done, std::uint64_t total) {
                         const HostedStage* stage = find(key);
@@ -119,8 +126,9 @@ Status WorkerService::Impl::start(std::vector<std::unique_ptr<kernels::Device>> 
                         progress.set_total_bytes(total);
                         tell(message);
                     },
-                .on_executed = [this](std::uint64_t key, SlotIndex slot,
-                                      Status status) { on_executed(key, slot, std::move(status)); },
+                .on_executed =
+                    [this](std::uint64_t key, SlotIndex slot, const engine::StepTime& time,
+                           Status status) { on_executed(key, slot, time, std::move(status)); },
                 .on_unloaded =
                     [this](std::uint64_t key) {
                         std::erase_if(retiring, [&](const auto& s) { return s->key == key; });
@@ -130,8 +138,8 @@ Status WorkerService::Impl::start(std::vector<std::unique_ptr<kernels::Device>> 
                 executor->poll(events);
         }));
     for (auto& device : devices) {
-        executors.push_back(
-            std::make_unique<Executor>(std::move(device), [this] { signal->notify(); }));
+        executors.push_back(std::make_unique<Executor>(
+            std::move(device.device), std::move(device.pace), [this] { signal->notify(); }));
     }
     auto listening = transport.listen(options.listen, data_limits(),
                                       [this](std::shared_ptr<transport::Connection> connection) {
@@ -212,7 +220,7 @@ void WorkerService::Impl::register_devices() {
     for (const auto& executor : executors) {
         const auto& device = executor->device();
         auto& d = *registration.add_devices();
-        d.set_name(device.name());
+        d.set_name(executor->name());
         d.set_arithmetic_class(device.arithmetic_class());
         const std::uint64_t free = device.free_bytes() / executors.size();
         d.set_free_bytes(options.memory_bytes == 0 ? free : std::min(free, options.memory_bytes));
@@ -323,14 +331,18 @@ void WorkerService::Impl::load(HostedStage& stage, const StagePart& part, const 
         }
         return model;
     };
+    const std::size_t probe_rows = static_cast<std::size_t>(std::min<std::uint64_t>(
+        {p.max_batch_rows(), p.context(), p.kv_pages() * kernels::kPageTokens}));
     ++loading;
     log::info("loading layers {}..{} of {}", part.layer_begin, part.layer_end, p.model().path());
-    if (auto queued = executors[stage.device]->load(stage.key, std::move(job)); !queued) {
+    if (auto queued = executors[stage.device]->load(stage.key, probe_rows, std::move(job));
+        !queued) {
         send_prepared(queued.error().message);
     }
 }
 
-void WorkerService::Impl::on_loaded(std::uint64_t key, Status status) {
+void WorkerService::Impl::on_loaded(std::uint64_t key, std::span<const engine::StepTime> times,
+                                    Status status) {
     HostedStage* stage = find(key);
     if (stage == nullptr) return;
     --loading;
@@ -339,7 +351,15 @@ void WorkerService::Impl::on_loaded(std::uint64_t key, Status status) {
         return send_prepared(status.error().message);
     }
     stage->loaded = true;
-    if (loading == 0) send_prepared({});
+    for (const auto& time : times) {
+        log::info("stage {}: a step of {} rows takes {:.2f} ms",
+                  stage->core.config().route.stage.value, time.rows,
+                  std::chrono::duration<double, std::milli>(time.compute).count());
+        stage->times.add(time);
+    }
+    if (loading > 0) return;
+    send_step_times();  // first, so that the coordinator knows them when it begins
+    send_prepared({});
 }
 
 void WorkerService::Impl::send_prepared(const std::string& problem) {
@@ -501,14 +521,26 @@ void WorkerService::Impl::act(HostedStage& stage, const StageActions& actions) {
     }
 }
 
-void WorkerService::Impl::on_executed(std::uint64_t key, SlotIndex slot, Status status) {
+void WorkerService::Impl::on_executed(std::uint64_t key, SlotIndex slot,
+                                      const engine::StepTime& time, Status status) {
     HostedStage* stage = find(key);
     if (stage == nullptr || stage->failed) return;
     if (!status) return fail(*stage, status.error());
+    stage->times.add(time);
+    report_times.ask();
     StageActions actions;
     actions.reserve(2);
     stage->core.on_executed(slot, actions);
     act(*stage, actions);
+}
+
+void WorkerService::Impl::send_step_times() {
+    for (auto& stage : stages) {
+        if (stage->times.empty()) continue;
+        proto::Control message;
+        *message.mutable_step_times() = stage->times.take(stage->core.config().route);
+        tell(message);
+    }
 }
 
 void WorkerService::Impl::forward(HostedStage& stage, SlotIndex slot) {
@@ -555,9 +587,11 @@ void WorkerService::Impl::forward_local(HostedStage& stage, SlotIndex slot) {
 WorkerService::WorkerService(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 WorkerService::~WorkerService() = default;
 
-Result<std::unique_ptr<WorkerService>> WorkerService::start(
-    boost::asio::io_context& loop, transport::Transport& transport, WorkerOptions options,
-    std::vector<std::unique_ptr<kernels::Device>> devices, std::function<void()> on_shutdown) {
+Result<std::unique_ptr<WorkerService>> WorkerService::start(boost::asio::io_context& loop,
+                                                            transport::Transport& transport,
+                                                            WorkerOptions options,
+                                                            std::vector<WorkerDevice> devices,
+                                                            std::function<void()> on_shutdown) {
     auto impl = std::make_unique<Impl>(loop, transport, std::move(options));
     impl->on_shutdown = std::move(on_shutdown);
     POTLUCK_TRY(impl->start(std::move(devices)));

@@ -7,12 +7,14 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <boost/asio/io_context.hpp>
 
 #include "base/result.h"
+#include "engine/pace.h"
 #include "kernels/api/device.h"
 #include "transport/api.h"
 
@@ -26,12 +28,19 @@ struct WorkerOptions {
     std::chrono::milliseconds retry_interval{500};  ///< between attempts to reach the coordinator
 };
 
+struct WorkerDevice {
+    std::unique_ptr<kernels::Device> device;
+    std::optional<engine::Pace> pace;  ///< how long its batches shall take, for tests and shows
+};
+
 class WorkerService {
   public:
     /// `on_shutdown` is called when the coordinator says to leave.
-    static Result<std::unique_ptr<WorkerService>> start(
-        boost::asio::io_context& loop, transport::Transport& transport, WorkerOptions options,
-        std::vector<std::unique_ptr<kernels::Device>> devices, std::function<void()> on_shutdown);
+    static Result<std::unique_ptr<WorkerService>> start(boost::asio::io_context& loop,
+                                                        transport::Transport& transport,
+                                                        WorkerOptions options,
+                                                        std::vector<WorkerDevice> devices,
+                                                        std::function<void()> on_shutdown);
     ~WorkerService();
 
   private:

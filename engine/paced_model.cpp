@@ -1,0 +1,52 @@
+#include "engine/paced_model.h"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "base/log.h"
+
+namespace potluck::engine {
+namespace {
+
+/// How often a sleeping stage looks whether its batch is still wanted.
+constexpr std::chrono::milliseconds kLook{5};
+
+}  // namespace
+
+PaceClock steady_pace_clock(std::function<bool()> abandoned) {
+    using Clock = std::chrono::steady_clock;
+    const auto now = [] {
+        return std::chrono::duration_cast<nanoseconds>(Clock::now().time_since_epoch());
+    };
+    return {.now = now, .sleep_until = [now, abandoned = std::move(abandoned)](nanoseconds until) {
+                for (auto left = until - now(); left > nanoseconds(0) && !abandoned();
+                     left = until - now()) {
+                    std::this_thread::sleep_for(std::min<nanoseconds>(left, kLook));
+                }
+            }};
+}
+
+PacedModel::PacedModel(std::unique_ptr<StageModel> model, Pace pace, PaceClock clock)
+    : model_(std::move(model)), pace_(std::move(pace)), clock_(std::move(clock)) {}
+
+Status PacedModel::run(const Batch& batch, std::span<const float> input, std::span<float> output,
+                       StepResult& result) {
+    const nanoseconds start = clock_.now();
+    POTLUCK_TRY(model_->run(batch, input, output, result));
+    if (batch.rows.empty()) return {};
+    const nanoseconds end = clock_.now();
+    const nanoseconds until = start + pace_.time(batch.rows.size(), end - start);
+    if (until < end) {
+        // Once, and not for the first: the first batch after loading is a cold one.
+        if (++late_ == 2) {
+            log::warning("a batch of {} rows took {} us, longer than its pace {}",
+                         batch.rows.size(), (end - start).count() / 1000, pace_.text());
+        }
+        return {};
+    }
+    clock_.sleep_until(until);
+    return {};
+}
+
+}  // namespace potluck::engine
