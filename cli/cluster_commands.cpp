@@ -30,6 +30,9 @@
 namespace potluck::cli {
 namespace {
 
+/// Prompt tokens per batch that stages have memory for unless the user says otherwise.
+constexpr std::uint32_t kLargestChunk = 512;
+
 /// A coordinator with its API on one loop.
 struct Coordinator {
     boost::asio::io_context loop{1};
@@ -62,8 +65,9 @@ Status start(Coordinator& c, const ClusterOptions& options, const std::string& l
                    model::make_rotary_override(rope.scaling, rope.factor, rope.base));
     settings.deployment.plan = {
         .context = options.context, .slots = options.slots, .kv = kv, .split = options.split};
-    settings.deployment.plan.max_batch_rows =
-        std::max<std::uint32_t>(options.prefill_chunk + options.slots, 64);
+    settings.deployment.plan.kv_tokens = options.kv_tokens;
+    const std::uint32_t chunk = options.prefill_chunk > 0 ? options.prefill_chunk : kLargestChunk;
+    settings.deployment.plan.max_batch_rows = std::max<std::uint32_t>(chunk + options.slots, 64);
     settings.scheduler.prefill_chunk = options.prefill_chunk;
     settings.scheduler.queue_limit = options.queue_limit;
     coordinator::CoordinatorEvents events;

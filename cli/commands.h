@@ -85,7 +85,8 @@ struct ClusterOptions {
     std::vector<std::uint32_t> split;
     std::uint32_t context = 0;
     std::uint32_t slots = 8;
-    std::uint32_t prefill_chunk = 256;
+    std::uint64_t kv_tokens = 0;      ///< 0: context times slots, or what memory has
+    std::uint32_t prefill_chunk = 0;  ///< 0: as measured step times say
     std::string keys;  ///< file of those who may use the API; empty: everybody on this machine
     bool insecure_no_keys = false;
     bool share_prefixes = false;

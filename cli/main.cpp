@@ -99,8 +99,13 @@ void add_cluster(CLI::App& command, ClusterOptions& o) {
     command.add_option("--slots", o.slots, "answers made at once")
         ->check(CLI::Range(1, 4096))
         ->capture_default_str();
-    command.add_option("--prefill-chunk", o.prefill_chunk, "prompt tokens per batch")
-        ->check(CLI::Range(1, 4096))
+    command.add_option("--kv-tokens", o.kv_tokens,
+                       "tokens that the KV cache holds, of all answers together; 0: context times "
+                       "slots, or what memory has");
+    command
+        .add_option("--prefill-chunk", o.prefill_chunk,
+                    "most prompt tokens per batch; 0: as measured step times say")
+        ->check(CLI::Range(0, 4096))
         ->capture_default_str();
     auto* keys =
         command.add_option("--keys", o.keys, "file of those who may use the API (potluck key new)");

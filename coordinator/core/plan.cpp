@@ -72,10 +72,19 @@ std::uint64_t part_bytes(const model::Footprint& footprint, const model::ShardSp
 }
 
 /// KV pages that the tightest stage has room for, at most what slots and context can use.
-Result<std::uint64_t> count_pages(const Plan& plan, const model::ModelConfig& config) {
+Result<std::uint64_t> count_pages(const Plan& plan, const model::ModelConfig& config,
+                                  std::uint64_t kv_tokens) {
     const std::uint64_t token_bytes = model::kv_bytes_per_token_layer(config, plan.kv);
     const std::uint64_t per_request = (plan.context + kPageTokens - 1) / kPageTokens;
     std::uint64_t pages = per_request * plan.slots;
+    if (kv_tokens > 0) {
+        if (kv_tokens < plan.context) {
+            return error(ErrorCode::kInvalidArgument,
+                         fmt::format("a KV cache of {} tokens cannot hold one context of {}",
+                                     kv_tokens, plan.context));
+        }
+        pages = std::min(pages, (kv_tokens + kPageTokens - 1) / kPageTokens);
+    }
     for (const auto& stage : plan.stages) {
         const std::uint64_t layers = stage.part.end - stage.part.begin;
         const std::uint64_t page_bytes = token_bytes * kPageTokens * layers;
@@ -133,7 +142,7 @@ Result<Plan> make_plan(const model::Footprint& footprint, const model::ModelConf
     plan.kv = request.kv;
     plan.max_batch_rows = request.max_batch_rows;
     plan.max_in_flight = static_cast<std::uint32_t>(plan.stages.size() + 1);
-    POTLUCK_ASSIGN(plan.kv_pages, count_pages(plan, config));
+    POTLUCK_ASSIGN(plan.kv_pages, count_pages(plan, config, request.kv_tokens));
     return plan;
 }
 

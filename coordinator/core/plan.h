@@ -51,6 +51,8 @@ struct Plan {
 struct PlanRequest {
     std::uint32_t context = 0;  ///< 0: what the model was made for
     std::uint32_t slots = 8;
+    std::uint64_t kv_tokens = 0;  ///< that the KV cache holds, of all sequences; 0: context times
+                                  ///< slots, or what memory has
     KvTypes kv;
     std::uint32_t max_batch_rows = 512;
     std::vector<std::uint32_t> split;  ///< layers per device, in order; empty: by memory

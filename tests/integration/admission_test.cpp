@@ -149,7 +149,7 @@ TEST(Admission, TenantsDoNotShareTheCache) {
     EXPECT_EQ(cached(alice), 0);
     EXPECT_EQ(cached(bob), 0);
     // A key finds its own: without this the lines above would show nothing.
-    if (cached(alice) == 0) GTEST_SKIP() << "there is no prefix cache that could be shared";
+    EXPECT_GT(cached(alice), 0);
 }
 
 TEST(Admission, ManyMoreClientsThanSlots) {

@@ -73,8 +73,34 @@ TEST_P(KvTypeOption, RunAndClustersGiveTheSameAnswer) {
         expect_same_answers(options, workers, prompts, expected);
 }
 
+// Fewer pages than the answers come to need: some are paused and fed again. Prompts that begin
+// alike share pages of this type.
+TEST_P(KvTypeOption, PausesAndSharedPrefixesChangeNothing) {
+    const std::vector<std::string> options = {"--kv-type", GetParam()};
+    constexpr int kMany = 160;
+    std::vector<std::string> prompts;
+    for (int i = 0; i < 4; ++i)
+        prompts.push_back(long_prompt(5) + std::string(static_cast<std::size_t>(i) + 1, 'x'));
+    Cluster roomy(with({"--workers", "2", "--slots", "1"}, options));
+    ASSERT_TRUE(roomy.wait_until_ready()) << roomy.output();
+    std::vector<std::string> expected;
+    for (const auto& prompt : prompts)
+        expected.push_back(roomy.complete(prompt, kMany));
+    Cluster tight(with({"--workers", "2", "--slots", "4", "--context", "512", "--kv-tokens", "640"},
+                       options));
+    ASSERT_TRUE(tight.wait_until_ready()) << tight.output();
+    std::vector<std::future<std::string>> together;
+    for (const auto& prompt : prompts) {
+        together.push_back(
+            std::async(std::launch::async, [&] { return tight.complete(prompt, kMany); }));
+    }
+    for (std::size_t i = 0; i < prompts.size(); ++i)
+        EXPECT_EQ(together[i].get(), expected[i]) << "prompt " << i;
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, KvTypeOption,
-                         testing::Values("bf16", "q8_0", "q5_0", "q4_0", "turbo3", "k=q8_0,v=q4_0"),
+                         testing::Values("f16", "bf16", "q8_0", "q5_0", "q4_0", "turbo3",
+                                         "k=q8_0,v=q4_0"),
                          [](const auto& entry) {
                              std::string name = entry.param;
                              for (char& c : name)
