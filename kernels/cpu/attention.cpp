@@ -21,6 +21,9 @@ constexpr std::size_t kSplitBlocks = 64;
 /// Whole is even enough from this many tasks per thread on, and fast enough below these blocks.
 constexpr std::size_t kTasksPerThread = 4;
 constexpr std::size_t kFewBlocks = 4;
+/// Values of queries, times their blocks, that the caller has done before another thread has seen
+/// that there is work.
+constexpr std::size_t kAloneValues = 2048;
 /// Values of queries that a task turns.
 constexpr std::size_t kRotateValues = 16384;
 
@@ -367,7 +370,12 @@ Status attention(ThreadPool& pool, const FloatKernels& kernels, const AttentionA
         if (!attend_whole(kernels, args, Work(args, shape, tasks - 1 - i)))
             ok.store(false, std::memory_order_relaxed);
     };
-    pool.run(tasks, task);
+    if (args.n_rows * args.heads * args.cache.head_dim * blocks < kAloneValues) {
+        for (std::size_t i = 0; i < tasks; ++i)
+            task(i);
+    } else {
+        pool.run(tasks, task);
+    }
     return require(ok, "attention", "page out of range");
 }
 
