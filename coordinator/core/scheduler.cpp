@@ -40,6 +40,7 @@ void Scheduler::start(const PipelineLimits& limits, SchedulerActions& actions) {
     pacing_.emplace(costs_of(limits), limits.max_in_flight, limits.max_batch_rows);
     next_batch_ = 1;
     served_ = 0;
+    broken_ = false;
     pump(actions);
 }
 
@@ -122,7 +123,7 @@ void Scheduler::cancel(RequestId id, SchedulerActions& actions) {
 }
 
 void Scheduler::pump(SchedulerActions& actions) {
-    if (!running()) return;
+    if (!running() || broken_) return;
     while (true) {
         admit();
         while (in_flight_.size() < limits_.max_in_flight && compose(actions)) {

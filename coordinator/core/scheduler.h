@@ -122,7 +122,8 @@ class Scheduler {
     Status submit(RequestId id, GenerationRequest request, SchedulerActions& actions);
     /// Forgets a request, wherever it is; unknown ids are ignored. Nothing more is emitted for it.
     void cancel(RequestId id, SchedulerActions& actions);
-    /// The last stage's answer to a batch. kCorrupt if it does not fit what was sent.
+    /// The last stage's answer to a batch. kCorrupt if it does not fit what was sent: then nothing
+    /// goes on, stop() is next.
     Status on_result(const StepResult& result, SchedulerActions& actions);
     /// How long a stage took for a batch. Changes later batches, sends none.
     void observe(StageIndex stage, const StepSample& sample);
@@ -176,7 +177,7 @@ class Scheduler {
     void plan_prompts(Survey& survey);
     std::size_t plan_prompt(Sequence& sequence, std::size_t most, Survey& survey);
     std::optional<PrefixCache::Match> source_of(const Sequence& sequence, const Survey& survey);
-    bool open(Sequence& sequence, const Survey& survey);
+    bool open(Sequence& sequence, Survey& survey);
     void add_rows(Sequence& sequence, std::size_t rows, Batch& batch, InFlight& record);
     void send(const Survey& survey, SchedulerActions& actions);
 
@@ -203,6 +204,7 @@ class Scheduler {
     std::uint64_t next_seq_ = 1;     ///< on the wire, never used twice
     std::uint64_t next_number_ = 1;  ///< of sequences here
     std::uint64_t next_turn_ = 1;
+    bool broken_ = false;       ///< a result did not fit: nothing is sent until stop()
     std::size_t chunk_ = 0;     ///< rows of prompts per batch while nobody decodes
     std::uint64_t served_ = 0;  ///< prompt rows sent since the pipeline started
     double usual_answer_ = 0;   ///< tokens, faded mean; 0: none is known

@@ -115,23 +115,32 @@ std::optional<PrefixCache::Match> Scheduler::source_of(const Sequence& sequence,
     return match;
 }
 
-bool Scheduler::open(Sequence& sequence, const Survey& survey) {
+bool Scheduler::open(Sequence& sequence, Survey& survey) {
     const auto match = source_of(sequence, survey);
     if (!match) return false;
+    Sequence* source = nullptr;
+    for (auto& [number, other] : sequences_) {
+        if (match->length > 0 && other.seq == match->seq) source = &other;
+    }
+    // If the source writes in this batch, its last page becomes a shared one and must be copied.
+    const bool writes = source != nullptr && source->planned > 0;
+    if (writes && !pool_->make_room(survey.reserved + 1)) return false;
     Request& request = requests_.at(sequence.request);
     SamplerSpec sampler = request.asked.sampler;
     sampler.seed += sequence.choice;
     sequence.seq = SeqId(next_seq_++);
     pool_->open(sequence.seq, sequence.tenant, sampler, *match);
     sequence.fed = sequence.answered = match->length;
-    if (match->length == 0) return true;
-    bool sibling = false;
-    for (auto& [number, other] : sequences_) {
-        if (other.seq != match->seq) continue;
-        other.forked = std::max<std::size_t>(other.forked, match->length);
-        sibling = other.request == sequence.request;
+    if (writes) {
+        survey.reserved -= source->reserved;
+        source->reserved = pool_->table().pages_needed(source->seq, source->planned);
+        survey.reserved += source->reserved;
     }
-    if (sibling) return true;
+    if (source != nullptr) {
+        source->forked = std::max<std::size_t>(source->forked, match->length);
+        if (source->request == sequence.request) return true;
+    }
+    if (match->length == 0) return true;
     ++counters_.prefix_hits;
     counters_.rows_from_cache += match->length;
     if (sequence.choice == 0 && sequence.replay_until == 0) request.cached = match->length;
@@ -176,6 +185,7 @@ void Scheduler::plan_prompts(Survey& survey) {
     std::size_t looked_at = 0;
     for (Sequence* sequence : survey.prompts) {
         if (left == 0 || ++looked_at > kMostPrompts) return;
+        if (sequence->paused) continue;  // for one that decodes, a moment ago
         if (!sequence->is_open() && !open(*sequence, survey)) continue;
         const std::size_t rows = plan_prompt(*sequence, left, survey);
         if (rows == 0) return;  // no page is left: those behind it must not take its place

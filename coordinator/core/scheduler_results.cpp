@@ -15,6 +15,7 @@ constexpr double kAnswerWeight = 0.1;
 Status Scheduler::on_result(const StepResult& result, SchedulerActions& actions) {
     // Links keep order, so results come in the order of their batches.
     if (in_flight_.empty() || in_flight_.begin()->first != result.batch) {
+        broken_ = true;
         return error(ErrorCode::kCorrupt,
                      fmt::format("a result for batch {} came, which is not the next one",
                                  result.batch.value));
@@ -26,9 +27,10 @@ Status Scheduler::on_result(const StepResult& result, SchedulerActions& actions)
         if (found == sequences_.end() || found->second.seq != fed.seq) continue;
         found->second.answered = std::max(found->second.answered, fed.until);
     }
-    POTLUCK_TRY(take_results(result, sent, actions));
+    auto taken = take_results(result, sent, actions);
+    if (!taken) broken_ = true;
     pump(actions);
-    return {};
+    return taken;
 }
 
 /// Tokens come in the order of the rows that asked for them; only those of sequences that are

@@ -117,5 +117,42 @@ TEST(Answers, DoNotDependOnTheShapeOfThePipeline) {
     }
 }
 
+TEST(Answers, ASecondPromptIsComputedOnlyFromWhereItDiffersOnEveryStage) {
+    const Scenario scenario = shared_beginning(1000, 20);
+    const Outcome outcome = run_and_compare(scenario);
+    ASSERT_TRUE(outcome.problems.empty()) << report(1, outcome);
+    EXPECT_EQ(outcome.clients.at(RequestId(1)).usage.cached_tokens, 0U);
+    EXPECT_EQ(outcome.clients.at(RequestId(2)).usage.cached_tokens, 1000U);
+    // Both prompts once, the shared part once, and all tokens of the answers but the last.
+    ASSERT_EQ(outcome.stage_rows.size(), 3U);
+    for (const std::uint64_t rows : outcome.stage_rows)
+        EXPECT_EQ(rows, 1020U + 20 + 5 + 5);
+}
+
+TEST(Answers, AnOverloadIsAnsweredOrRefusedAndLeavesNothing) {
+    std::size_t answered = 0;
+    std::size_t refused = 0;
+    std::uint64_t pauses = 0;
+    for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+        const Outcome outcome = run_and_compare(overload(seed));
+        ASSERT_TRUE(outcome.problems.empty()) << report(seed, outcome);
+        ASSERT_EQ(outcome.clients.size(), 200U);
+        for (const auto& [id, log] : outcome.clients) {
+            if (!log.error) {
+                answered += log.endings == 1 ? 1U : 0U;
+                continue;
+            }
+            ASSERT_EQ(log.error->code, ErrorCode::kResourceExhausted) << log.error->message;
+            ++refused;
+        }
+        pauses += outcome.counters.pauses;
+        EXPECT_LE(outcome.counters.replays, outcome.counters.pauses);
+        EXPECT_LE(outcome.kept_sequences, 6U);
+    }
+    EXPECT_GT(answered, 500U);
+    EXPECT_GT(refused, 500U);
+    EXPECT_GT(pauses, 20U);
+}
+
 }  // namespace
 }  // namespace potluck::sim

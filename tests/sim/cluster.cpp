@@ -96,6 +96,7 @@ Cluster::Cluster(const Scenario& scenario, Sabotage sabotage)
       transport_(network_.transport("coordinator")),
       scheduler_(scenario.scheduler, bundled_tokenizer()) {
     const std::size_t stages = scenario_.stages();
+    outcome_.stage_rows.resize(stages);
     // One stage makes the mistake: one that has activations coming in, or the one that samples.
     const bool samples = sabotage == Sabotage::kForgetSeed || sabotage == Sabotage::kDropResult ||
                          sabotage == Sabotage::kForkStranger ||
@@ -297,6 +298,7 @@ void Cluster::act(Worker& w, const worker::StageActions& actions) {
 void Cluster::execute(Worker& w, worker::SlotIndex index) {
     count_busy(-1);
     worker::Slot& slot = w.stage->slot(index);
+    outcome_.stage_rows[w.stage->config().route.stage.value] += slot.batch.rows.size();
     engine::StageModel& model = w.runner ? static_cast<engine::StageModel&>(*w.runner) : *w.model;
     const auto ran = model.run(slot.batch, slot.input_values(w.stage->config().input_width),
                                slot.output_values(w.stage->config().output_width), slot.result);
@@ -346,6 +348,7 @@ void Cluster::check_bounds() {
         problem(fmt::format("{} batches are in flight", scheduler_.in_flight()));
     if (scheduler_.active_sequences() > scenario_.limits.slots)
         problem(fmt::format("{} sequences are active", scheduler_.active_sequences()));
+    outcome_.most_paused = std::max(outcome_.most_paused, scheduler_.paused_sequences());
     for (const auto& w : workers_) {
         outcome_.most_queued = std::max(outcome_.most_queued, w->stage->queued());
         const std::size_t held = w->stage->queued() + (w->stage->executing() ? 1 : 0);
@@ -394,6 +397,7 @@ Outcome Cluster::run() {
     if (network_.run_until_idle(kMostEvents) == kMostEvents) problem("it never comes to rest");
     check_end();
     outcome_.counters = scheduler_.counters();
+    outcome_.kept_sequences = scheduler_.kept_sequences();
     outcome_.event_hash = network_.event_hash();
     return outcome_;
 }

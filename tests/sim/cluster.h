@@ -45,7 +45,10 @@ struct Outcome {
     std::uint64_t copied_pages = 0;
     std::size_t most_queued = 0;  ///< in front of any stage
     coordinator::SchedulerCounters counters;
-    std::uint64_t sabotaged = 0;  ///< how often the sabotage found something to break
+    std::vector<std::uint64_t> stage_rows;  ///< computed, by stage
+    std::size_t most_paused = 0;
+    std::size_t kept_sequences = 0;  ///< at the end
+    std::uint64_t sabotaged = 0;     ///< how often the sabotage found something to break
 };
 
 class Cluster {

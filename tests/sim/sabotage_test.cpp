@@ -49,7 +49,9 @@ INSTANTIATE_TEST_SUITE_P(
                       Mistake{"ForkedStranger", Sabotage::kForkStranger, 85},
                       Mistake{"ForgottenHistory", Sabotage::kForgetHistory, 85},
                       Mistake{"SpoiltSharedPlace", Sabotage::kSpoilShared, 85},
-                      Mistake{"DroppedTruncate", Sabotage::kDropTruncate, 50}),
+                      // Forks from what is too long are still right: only the pages tell, if it
+                      // was not released before the end and the stage had none to spare.
+                      Mistake{"DroppedTruncate", Sabotage::kDropTruncate, 30}),
     [](const auto& instance) { return instance.param.name; });
 
 }  // namespace

@@ -139,4 +139,47 @@ Scenario two_and_two(std::uint64_t seed) {
     return s;
 }
 
+Scenario shared_beginning(std::size_t shared, std::size_t rest) {
+    Scenario s = two_and_two(1);
+    s.layers = {1, 2, 1};
+    s.limits.stages = 3;
+    s.limits.max_in_flight = 4;
+    s.limits.max_batch_rows = 256;
+    s.limits.page_tokens = 16;
+    s.limits.context = shared + rest + 64;
+    s.limits.kv_pages = 3 * s.limits.context / s.limits.page_tokens;
+    s.requests.resize(2);
+    for (std::size_t i = 0; i < 2; ++i) {
+        auto& r = s.requests[i];
+        r.at = i * 30s;
+        r.request = {.max_tokens = 6, .ignore_eos = true};
+        for (std::size_t t = 0; t < shared + rest; ++t) {
+            const std::size_t differs = t < shared ? 0 : i + 1;
+            r.request.prompt.push_back(static_cast<TokenId>((t * 31 + differs * 17) % 900));
+        }
+    }
+    return s;
+}
+
+Scenario overload(std::uint64_t seed) {
+    Random random(seed);
+    Scenario s = two_and_two(seed);
+    s.requests.clear();
+    s.limits.slots = 8;
+    s.limits.kv_pages = 60;
+    s.scheduler.queue_limit = 40;
+    s.scheduler.growth_tokens = 8;
+    s.scheduler.kept_sequences = 6;
+    for (std::uint64_t client = 1; client <= 200; ++client) {
+        ScenarioRequest r{.id = RequestId(client), .at = up_to(random, 250ms)};
+        r.request = random_request(random, s.limits.context);
+        r.request.n = 1;
+        r.request.max_tokens = static_cast<std::uint32_t>(random.between(1, 60));
+        r.request.tenant = TenantId(static_cast<std::uint32_t>(client % 3));
+        if (random.one_in(6)) r.hangs_up = r.at + up_to(random, 200ms);
+        s.requests.push_back(std::move(r));
+    }
+    return s;
+}
+
 }  // namespace potluck::sim

@@ -45,5 +45,10 @@ struct Scenario {
 Scenario random_scenario(std::uint64_t seed);
 /// Two stages of equal speed and two clients that decode for long.
 Scenario two_and_two(std::uint64_t seed);
+/// Three stages; a long prompt, and a second one that begins with the same `shared` tokens and ends
+/// with `rest` others, after the first is answered.
+Scenario shared_beginning(std::size_t shared, std::size_t rest);
+/// 200 clients in a quarter of a second on 8 slots and few pages.
+Scenario overload(std::uint64_t seed);
 
 }  // namespace potluck::sim

@@ -347,6 +347,11 @@ TEST_P(BadResults, AreCorrupt) {
     ASSERT_FALSE(taken);
     EXPECT_EQ(taken.error().code, ErrorCode::kCorrupt);
     EXPECT_THAT(taken.error().message, HasSubstr(GetParam().message));
+    // Nothing goes on from here.
+    const std::size_t sent = p.sent.size();
+    EXPECT_TRUE(p.submit(3, request));
+    p.cancel(3);
+    EXPECT_EQ(p.sent.size(), sent);
     p.stop(taken.error());
     EXPECT_EQ(p.told[1].endings, 1);
     EXPECT_EQ(p.told[2].endings, 1);
