@@ -55,6 +55,10 @@ class PageTable {
     std::size_t max_length() const { return max_length_; }
     std::size_t page_count() const { return references_.size(); }
     std::size_t free_pages() const { return free_.size(); }
+    /// How many sequences hold a page; 0 if it is free.
+    std::uint32_t references(PageIndex page) const {
+        return references_[static_cast<std::size_t>(page)];
+    }
 
   private:
     struct Sequence {

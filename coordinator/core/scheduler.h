@@ -2,15 +2,26 @@
 
 // Which rows go into the next batch, and how many batches are in flight. A pure state machine: no
 // clock, thread, socket or random source; every method appends the actions that the shell must
-// take.
+// take. docs/scheduler.md has the formulas and the reasons.
 //
-// Requests wait in a bounded queue until the KV pages they may need are free (never
-// over-committed); then their sequences are prefilled in chunks and decoded, round robin. At most
-// max_in_flight batches are under way, and decoding sequences are spread over them so that every
-// stage has work.
+// A request waits in a queue (request_queue.h), is admitted when a slot and the pages of its prompt
+// are free, is prefilled in chunks and decoded until it ends. Sequences join and leave at any step.
+//
+// - Batches (pacing.h): while only decoding goes on, users are spread over as many batches as make
+//   the measured cycle shortest, and a sequence that comes back early waits for its batch rather
+//   than opening one more. While prompts are fed, batches fill the pipeline; if somebody decodes, a
+//   chunk is as long as a round of `step_budget` allows, else as long as is soonest through.
+// - Pages (kv_pool.h): a request takes pages as it grows, not what it may come to need. When none
+//   is left, what is kept for later prompts goes first; then the lowest sequence (batch before
+//   interactive, youngest first) is paused: its pages go, its tokens stay, and it is replayed from
+//   them when there is room. Replayed tokens are fed, never sampled again. Whoever is highest can
+//   always go on, because a request that would not fit alone is refused.
+// - Prefixes (prefix_cache.h): a sequence whose request is over is kept on the stages; a prompt of
+//   the same tenant that begins like it, or like one that still runs, forks from it. A prompt whose
+//   beginning is being fed for another one right now waits for that. Choices of one request are the
+//   same case.
 
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -21,14 +32,25 @@
 #include "base/result.h"
 #include "coordinator/core/answer_text.h"
 #include "coordinator/core/generation.h"
+#include "coordinator/core/kv_pool.h"
+#include "coordinator/core/pacing.h"
+#include "coordinator/core/request_queue.h"
 #include "engine/page_table.h"
 #include "model/tokenizer/tokenizer.h"
 
 namespace potluck::coordinator {
 
 struct SchedulerOptions {
-    std::size_t queue_limit = 256;    ///< requests that wait; more are refused
-    std::size_t prefill_chunk = 256;  ///< rows of prompts per batch
+    std::size_t queue_limit = 256;  ///< requests that wait; more are refused
+    std::size_t prefill_chunk = 0;  ///< most rows of prompts per batch; 0: as step times say
+    /// How long a round of the pipeline may take while somebody decodes: the gap between two tokens
+    /// of a client while another's prompt is fed. A step of decoding alone may take longer.
+    nanoseconds step_budget = std::chrono::milliseconds(160);
+    std::size_t kept_sequences = 64;  ///< of requests that are over, for later prompts; 0: none
+    /// Tokens of an answer for which pages are wanted before a request is let in: more lets fewer
+    /// in, less pauses them sooner.
+    std::size_t growth_tokens = 64;
+    std::size_t least_shared = 8;  ///< tokens below which a shared beginning is not looked for
 };
 
 /// What a pipeline can hold, from the plan and from what its stages answered.
@@ -38,8 +60,9 @@ struct PipelineLimits {
     std::size_t max_batch_rows = 512;
     std::size_t kv_pages = 0;  ///< of the smallest stage
     std::size_t page_tokens = 64;
-    std::size_t context = 0;  ///< positions per sequence
-    std::size_t slots = 8;    ///< sequences at once
+    std::size_t context = 0;       ///< positions per sequence
+    std::size_t slots = 8;         ///< sequences at once
+    std::vector<StageCost> costs;  ///< by stage; empty: a guess, until samples come
 };
 
 struct SendBatch {
@@ -70,6 +93,19 @@ using SchedulerAction =
     std::variant<SendBatch, SendCancel, EmitDelta, EmitFinish, EmitDone, EmitError>;
 using SchedulerActions = std::vector<SchedulerAction>;
 
+/// Since the scheduler was made.
+struct SchedulerCounters {
+    std::uint64_t batches = 0;
+    std::uint64_t rows_prefilled = 0;   ///< of prompts, first time
+    std::uint64_t rows_decoded = 0;     ///< one token of an answer each
+    std::uint64_t rows_replayed = 0;    ///< fed again after a pause
+    std::uint64_t rows_from_cache = 0;  ///< that a shared beginning saved
+    std::uint64_t prefix_hits = 0;      ///< sequences that began with a shared beginning
+    std::uint64_t pauses = 0;
+    std::uint64_t replays = 0;    ///< paused sequences that went on
+    std::uint64_t evictions = 0;  ///< of kept sequences, in whole or in part
+};
+
 class Scheduler {
   public:
     Scheduler(SchedulerOptions options, std::shared_ptr<const model::Tokenizer> tokenizer);
@@ -79,57 +115,97 @@ class Scheduler {
     void start(const PipelineLimits& limits, SchedulerActions& actions);
     /// It is gone: every request, waiting or running, ends with `reason`.
     void stop(const Error& reason, SchedulerActions& actions);
-    bool running() const { return pages_.has_value(); }
+    bool running() const { return pool_ != nullptr; }
 
     /// kPeerLost without a pipeline, kInvalidArgument for what can never fit, kResourceExhausted if
-    /// the queue is full. `id` is new.
+    /// the queue is full (expected_wait() says when to come again). `id` is new.
     Status submit(RequestId id, GenerationRequest request, SchedulerActions& actions);
-    /// Forgets a request; unknown ids are ignored. Nothing more is emitted for it.
+    /// Forgets a request, wherever it is; unknown ids are ignored. Nothing more is emitted for it.
     void cancel(RequestId id, SchedulerActions& actions);
     /// The last stage's answer to a batch. kCorrupt if it does not fit what was sent.
     Status on_result(const StepResult& result, SchedulerActions& actions);
+    /// How long a stage took for a batch. Changes later batches, sends none.
+    void observe(StageIndex stage, const StepSample& sample);
+
+    /// How long a request that came now would wait for its first token, its own prompt aside: the
+    /// prompts before it at the measured rate, and slots at the rate at which answers end. 0
+    /// without a pipeline.
+    nanoseconds expected_wait() const;
 
     std::size_t in_flight() const { return in_flight_.size(); }
     std::size_t waiting() const { return queue_.size(); }
+    /// Admitted and not over, paused ones too.
     std::size_t active_sequences() const { return sequences_.size(); }
-    const engine::PageTable* pages() const { return pages_ ? &*pages_ : nullptr; }
+    std::size_t paused_sequences() const;
+    std::size_t kept_sequences() const { return pool_ ? pool_->kept_sequences() : 0; }
+    /// Pages that only kept sequences hold.
+    std::size_t kept_pages() const { return pool_ ? pool_->kept_pages() : 0; }
+    SchedulerCounters counters() const;
+    const engine::PageTable* pages() const { return pool_ ? &pool_->table() : nullptr; }
+    const Pacing* pacing() const { return pacing_ ? &*pacing_ : nullptr; }
 
   private:
     struct Sequence;
     struct Request;
+    struct InFlight;
+    struct Survey;
 
+    // scheduler.cpp: events.
     void pump(SchedulerActions& actions);
+    std::size_t pages_alone(const GenerationRequest& request) const;
+    std::uint64_t prompt_work_admitted() const;
+
+    // scheduler_admission.cpp: slots, pages, pausing.
     void admit();
-    std::size_t pages_for(const GenerationRequest& request) const;
-    std::size_t active_choices() const;
-    void begin(RequestId id, GenerationRequest request, std::size_t reserved);
-    bool fill(Batch& batch);
-    void add_decode_rows(Batch& batch);
-    void add_prefill_rows(Batch& batch);
-    void add_row(Batch& batch, Sequence& sequence);
-    void fork_choices(const Sequence& leader);
-    void operate(Operation operation);
-    Status take_results(const StepResult& result, const std::vector<SeqId>& asked,
-                        SchedulerActions& actions);
+    bool admit_next(std::size_t& promised);
+    bool resume_paused(std::size_t& promised, bool& all);
+    std::size_t growth(const Sequence& sequence) const;
+    std::size_t promised_pages() const;
+    bool fits(std::size_t pages, std::size_t promised) const;
+    void begin(RequestQueue::Waiting waiting);
+    void pause(Sequence& sequence);
+    Sequence* lowest_with_pages();
+    bool lower(const Sequence& a, const Sequence& b) const;
+    bool make_room_for(Sequence& sequence, std::size_t rows, std::size_t& reserved);
+
+    // scheduler_batches.cpp: composition.
+    bool compose(SchedulerActions& actions);
+    Survey survey();
+    std::size_t batches_wanted(const Survey& survey);
+    void plan_decoding(Survey& survey);
+    void plan_prompts(Survey& survey);
+    std::size_t plan_prompt(Sequence& sequence, std::size_t most, Survey& survey);
+    std::optional<PrefixCache::Match> source_of(const Sequence& sequence, const Survey& survey);
+    bool open(Sequence& sequence, const Survey& survey);
+    void add_rows(Sequence& sequence, std::size_t rows, Batch& batch, InFlight& record);
+    void send(const Survey& survey, SchedulerActions& actions);
+
+    // scheduler_results.cpp: tokens come, choices and requests end.
+    Status take_results(const StepResult& result, const InFlight& sent, SchedulerActions& actions);
     void take_token(Sequence& sequence, const StepResult& result, const ResultRow& row,
                     std::size_t entry, SchedulerActions& actions);
     void end_choice(Sequence& sequence, FinishReason reason, Delta delta,
                     SchedulerActions& actions);
-    void release(SeqId id);
+    void drop(Sequence& sequence, SchedulerActions& actions);
 
     SchedulerOptions options_;
     std::shared_ptr<const model::Tokenizer> tokenizer_;
     PipelineLimits limits_;
-    std::optional<engine::PageTable> pages_;
-    std::deque<std::pair<RequestId, GenerationRequest>> queue_;
+    std::unique_ptr<KvPool> pool_;
+    std::optional<Pacing> pacing_;
+    RequestQueue queue_;
     std::map<RequestId, Request> requests_;
-    std::map<SeqId, Sequence> sequences_;
-    std::deque<SeqId> rotation_;                       ///< whose turn is next
-    std::vector<Operation> operations_;                ///< for the next batch
-    std::map<BatchId, std::vector<SeqId>> in_flight_;  ///< and whose rows are sampled, in order
-    std::size_t reserved_pages_ = 0;
+    std::map<std::uint64_t, Sequence> sequences_;  ///< by number, which is their age
+    std::map<BatchId, InFlight> in_flight_;
+    SchedulerCounters counters_;
+    std::uint64_t evictions_before_ = 0;  ///< of earlier pipelines
     std::uint64_t next_batch_ = 1;
-    std::uint64_t next_sequence_ = 1;
+    std::uint64_t next_seq_ = 1;     ///< on the wire, never used twice
+    std::uint64_t next_number_ = 1;  ///< of sequences here
+    std::uint64_t next_turn_ = 1;
+    std::size_t chunk_ = 0;     ///< rows of prompts per batch while nobody decodes
+    std::uint64_t served_ = 0;  ///< prompt rows sent since the pipeline started
+    double usual_answer_ = 0;   ///< tokens, faded mean; 0: none is known
 };
 
 }  // namespace potluck::coordinator

@@ -33,6 +33,10 @@ TEST(Answers, AreTheOraclesForEverySeed) {
     std::uint64_t tokens = 0;
     std::uint64_t copies = 0;
     std::uint64_t waited = 0;
+    std::uint64_t pauses = 0;
+    std::uint64_t hits = 0;
+    std::uint64_t evictions = 0;
+    std::uint64_t cached = 0;
     int failures = 0;
     for (std::uint64_t seed = first; seed <= last && failures < 3; ++seed) {
         const Outcome outcome = run_and_compare(random_scenario(seed));
@@ -46,11 +50,15 @@ TEST(Answers, AreTheOraclesForEverySeed) {
         }
         copies += outcome.copied_pages;
         waited += outcome.most_queued > 0 ? 1 : 0;
+        pauses += outcome.counters.pauses;
+        hits += outcome.counters.prefix_hits;
+        evictions += outcome.counters.evictions;
+        cached += outcome.counters.rows_from_cache;
     }
     fmt::print(
         "{} answered with {} tokens, {} refused, {} hung up, {} pages copied, {} seeds with "
-        "queues\n",
-        answered, tokens, refused, hung_up, copies, waited);
+        "queues, {} pauses, {} shared beginnings with {} tokens, {} evictions\n",
+        answered, tokens, refused, hung_up, copies, waited, pauses, hits, cached, evictions);
     if (last - first + 1 < kSeeds) return;
     // The scenarios are worth something only if all of this happened often.
     EXPECT_GT(answered, 4000U);
@@ -59,6 +67,9 @@ TEST(Answers, AreTheOraclesForEverySeed) {
     EXPECT_GT(hung_up, 500U);
     EXPECT_GT(copies, 500U);
     EXPECT_GT(waited, 100U);
+    EXPECT_GT(pauses, 100U);
+    EXPECT_GT(hits, 500U);
+    EXPECT_GT(evictions, 500U);
 }
 
 TEST(Answers, TwoStagesComputeAtTheSameTimeForTwoClients) {

@@ -97,7 +97,9 @@ Cluster::Cluster(const Scenario& scenario, Sabotage sabotage)
       scheduler_(scenario.scheduler, bundled_tokenizer()) {
     const std::size_t stages = scenario_.stages();
     // One stage makes the mistake: one that has activations coming in, or the one that samples.
-    const bool samples = sabotage == Sabotage::kForgetSeed || sabotage == Sabotage::kDropResult;
+    const bool samples = sabotage == Sabotage::kForgetSeed || sabotage == Sabotage::kDropResult ||
+                         sabotage == Sabotage::kForkStranger ||
+                         sabotage == Sabotage::kForgetHistory;
     const std::size_t sabotaged = samples ? stages - 1 : std::min<std::size_t>(1, stages - 1);
     LayerIndex layer = 0;
     for (std::size_t i = 0; i < stages; ++i) {
@@ -151,6 +153,7 @@ void Cluster::listen(Worker& w) {
             CancelFrame frame;
             std::memcpy(&frame, head.data(), sizeof frame);
             w.stage->cancel(SeqId(frame.seq), frame.generation);
+            w.model->make_junk(SeqId(frame.seq));
         }));
     });
     w.listeners.push_back(std::move(*data));
@@ -358,12 +361,18 @@ void Cluster::check_end() {
                             scheduler_.in_flight(), scheduler_.waiting(),
                             scheduler_.active_sequences()));
     }
+    // Nothing is left but what is kept for later prompts.
+    const std::size_t kept_sequences = scheduler_.kept_sequences();
+    const std::size_t kept_pages = scheduler_.kept_pages();
     const auto check_pages = [&](const std::string& host, const engine::PageTable& pages) {
-        if (pages.sequence_count() == 0 && pages.free_pages() == pages.page_count()) return;
-        problem(fmt::format("at the end: {} keeps {} sequences and {} pages", host,
-                            pages.sequence_count(), pages.page_count() - pages.free_pages()));
+        const std::size_t used = pages.page_count() - pages.free_pages();
+        if (pages.sequence_count() == kept_sequences && used == kept_pages) return;
+        problem(fmt::format("at the end: {} has {} sequences and {} pages, {} and {} are kept",
+                            host, pages.sequence_count(), used, kept_sequences, kept_pages));
     };
     check_pages("the coordinator", *scheduler_.pages());
+    if (kept_sequences > scenario_.scheduler.kept_sequences)
+        problem(fmt::format("{} sequences are kept", kept_sequences));
     for (const auto& w : workers_) {
         check_pages(w->host, w->model->pages());
         if (w->stage->has_work()) problem(w->host + " has work at the end");
@@ -384,6 +393,7 @@ Outcome Cluster::run() {
     }
     if (network_.run_until_idle(kMostEvents) == kMostEvents) problem("it never comes to rest");
     check_end();
+    outcome_.counters = scheduler_.counters();
     outcome_.event_hash = network_.event_hash();
     return outcome_;
 }

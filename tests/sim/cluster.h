@@ -44,6 +44,7 @@ struct Outcome {
     std::uint64_t batches = 0;
     std::uint64_t copied_pages = 0;
     std::size_t most_queued = 0;  ///< in front of any stage
+    coordinator::SchedulerCounters counters;
     std::uint64_t sabotaged = 0;  ///< how often the sabotage found something to break
 };
 

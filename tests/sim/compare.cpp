@@ -56,6 +56,8 @@ std::string compare_request(const Scenario& scenario, const ScenarioRequest& r,
         return fmt::format("usage says {} + {}, it was {} + {}", log.usage.prompt_tokens,
                            log.usage.completion_tokens, r.request.prompt.size(), counted);
     }
+    if (log.usage.cached_tokens >= r.request.prompt.size())
+        return fmt::format("all {} tokens came from the cache", log.usage.cached_tokens);
     return {};
 }
 

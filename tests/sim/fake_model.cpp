@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "tests/sim/random.h"
 
@@ -56,10 +57,8 @@ Status FakeModel::run(const Batch& batch, std::span<const float> input, std::spa
     if (batch.rows.size() > options_.max_rows) {
         return error(ErrorCode::kCorrupt, fmt::format("{} rows in a batch", batch.rows.size()));
     }
-    for (const auto& operation : batch.operations) {
-        POTLUCK_TRY(pages_.apply(operation));
-        if (options_.head) history_.apply(operation);
-    }
+    for (const auto& operation : batch.operations)
+        POTLUCK_TRY(apply(operation));
     POTLUCK_TRY(place_rows(batch));
     POTLUCK_TRY(read_input(batch, input));
     copy_pages();
@@ -74,6 +73,41 @@ Status FakeModel::run(const Batch& batch, std::span<const float> input, std::spa
         }
     }
     return {};
+}
+
+Status FakeModel::apply(const Operation& operation) {
+    POTLUCK_TRY(pages_.apply(operation));
+    if (operation.kind == OperationKind::kOpen) open_.insert(operation.seq);
+    if (operation.kind == OperationKind::kRelease) {
+        open_.erase(operation.seq);
+        junk_.erase(operation.seq);
+    }
+    if (!options_.head) return {};
+    history_.apply(operation);
+    if (operation.kind != OperationKind::kFork || !std::exchange(forgets_fork_, false)) return {};
+    history_.apply({.kind = OperationKind::kTruncate, .seq = operation.seq, .length = 0});
+    for (std::uint32_t position = 0; position < operation.length; ++position)
+        history_.record({.seq = operation.seq, .position = position});
+    return {};
+}
+
+SeqId FakeModel::stranger_to(SeqId seq, std::uint32_t length) const {
+    if (!options_.head || length == 0 || pages_.length(seq) < length) return {};
+    const auto own = history_.until(seq, length - 1);
+    for (const SeqId other : open_) {
+        if (pages_.length(other) < length) continue;
+        const auto theirs = history_.until(other, length - 1);
+        if (!std::equal(own.begin(), own.end(), theirs.begin())) return other;
+    }
+    return {};
+}
+
+bool FakeModel::spoil(SeqId seq, std::uint32_t position) {
+    if (pages_.length(seq) <= position) return false;
+    const auto page = static_cast<std::size_t>(pages_.pages(seq)[position / options_.page_tokens]);
+    for (auto& layer : cache_)
+        ++layer[page * options_.page_tokens + position % options_.page_tokens];
+    return true;
 }
 
 Status FakeModel::place_rows(const Batch& batch) {
@@ -115,6 +149,7 @@ void FakeModel::copy_pages() {
 void FakeModel::run_layer(LayerIndex layer, const Batch& batch) {
     auto& cache = cache_[layer - options_.begin];
     for (std::size_t r = 0; r < batch.rows.size(); ++r) {
+        if (junk_.contains(batch.rows[r].seq)) hidden_[r] = ~hidden_[r];
         cache[static_cast<std::size_t>(places_[r])] =
             mix(mix(hidden_[r], layer), batch.rows[r].position);
     }

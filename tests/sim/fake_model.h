@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstdint>
+#include <set>
 #include <vector>
 
 #include "engine/page_table.h"
@@ -53,7 +54,19 @@ class FakeModel final : public engine::StageModel {
     /// That had to be copied, done or not.
     std::uint64_t copied_pages() const { return copied_pages_; }
 
+    /// What the rows of a cancelled sequence compute from now on is not defined: here, noise.
+    void make_junk(SeqId seq) { junk_.insert(seq); }
+
+    // For mistakes on purpose.
+    /// A sequence whose first `length` tokens are there but are not those of `seq`; 0: none. Only
+    /// the part with the head knows tokens.
+    SeqId stranger_to(SeqId seq, std::uint32_t length) const;
+    void forget_next_fork() { forgets_fork_ = true; }
+    /// Overwrites what the cache holds of a position; false if there is none.
+    bool spoil(SeqId seq, std::uint32_t position);
+
   private:
+    Status apply(const Operation& operation);
     Status place_rows(const Batch& batch);
     Status read_input(const Batch& batch, std::span<const float> input);
     void copy_pages();
@@ -65,6 +78,9 @@ class FakeModel final : public engine::StageModel {
     engine::TokenHistory history_;
     std::vector<std::vector<std::uint64_t>> cache_;  ///< per layer, per place of the page table
     std::vector<engine::PageCopy> copies_;
+    std::set<SeqId> open_;
+    std::set<SeqId> junk_;
+    bool forgets_fork_ = false;
     std::vector<std::int32_t> places_;   ///< of the batch's rows
     std::vector<std::uint64_t> hidden_;  ///< of the batch's rows
     std::uint64_t copied_pages_ = 0;

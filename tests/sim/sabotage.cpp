@@ -18,7 +18,7 @@ Status SabotagedModel::run(const Batch& batch, std::span<const float> input,
     return {};
 }
 
-bool SabotagedModel::spoil(std::vector<Operation>& operations) const {
+bool SabotagedModel::spoil(std::vector<Operation>& operations) {
     const auto first = [&](OperationKind kind) {
         return std::find_if(operations.begin(), operations.end(),
                             [&](const Operation& o) { return o.kind == kind; });
@@ -42,6 +42,25 @@ bool SabotagedModel::spoil(std::vector<Operation>& operations) const {
             if (release == end) return false;
             operations.erase(release);
             return true;
+        case Sabotage::kDropTruncate: {
+            const auto truncate = first(OperationKind::kTruncate);
+            if (truncate == end) return false;
+            operations.erase(truncate);
+            return true;
+        }
+        case Sabotage::kForkStranger: {
+            if (fork == end) return false;
+            const SeqId stranger = model_.stranger_to(fork->source, fork->length);
+            if (stranger.value == 0) return false;
+            fork->source = stranger;
+            return true;
+        }
+        case Sabotage::kForgetHistory:
+            if (fork == end) return false;
+            model_.forget_next_fork();
+            return true;
+        case Sabotage::kSpoilShared:
+            return fork != end && model_.spoil(fork->source, fork->length - 1);
         case Sabotage::kForgetSeed:
             if (open == end) return false;
             open->sampler.seed = 0;

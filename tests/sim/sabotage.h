@@ -16,9 +16,13 @@ enum class Sabotage {
     kDropFork,
     kShortFork,
     kDropRelease,
-    kForgetSeed,   ///< an open loses its sampler's seed
-    kDropResult,   ///< a sampled row gets no answer
-    kForgetCopies  ///< pages that are shared are written without copy
+    kForgetSeed,     ///< an open loses its sampler's seed
+    kDropResult,     ///< a sampled row gets no answer
+    kForgetCopies,   ///< pages that are shared are written without copy
+    kForkStranger,   ///< a fork takes another sequence that is long enough
+    kForgetHistory,  ///< the tokens of a forked beginning are not known where it is sampled
+    kSpoilShared,    ///< a place is overwritten after another sequence began to share it
+    kDropTruncate    ///< what should be kept in part is kept as a whole
 };
 
 /// A stage that makes the mistake once, at the first chance (kForgetCopies: always).
@@ -35,7 +39,7 @@ class SabotagedModel final : public engine::StageModel {
     bool made() const { return made_; }
 
   private:
-    bool spoil(std::vector<Operation>& operations) const;
+    bool spoil(std::vector<Operation>& operations);
     bool spoil(std::span<float> input) const;
 
     FakeModel& model_;

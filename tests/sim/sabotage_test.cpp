@@ -45,7 +45,11 @@ INSTANTIATE_TEST_SUITE_P(
                       Mistake{"DroppedRelease", Sabotage::kDropRelease, 100},
                       Mistake{"ForgottenSeed", Sabotage::kForgetSeed, 85},
                       Mistake{"DroppedResult", Sabotage::kDropResult, 85},
-                      Mistake{"ForgottenCopies", Sabotage::kForgetCopies, 85}),
+                      Mistake{"ForgottenCopies", Sabotage::kForgetCopies, 85},
+                      Mistake{"ForkedStranger", Sabotage::kForkStranger, 85},
+                      Mistake{"ForgottenHistory", Sabotage::kForgetHistory, 85},
+                      Mistake{"SpoiltSharedPlace", Sabotage::kSpoilShared, 85},
+                      Mistake{"DroppedTruncate", Sabotage::kDropTruncate, 50}),
     [](const auto& instance) { return instance.param.name; });
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "model/gguf/gguf.h"
+#include "tests/sim/oracle.h"
 #include "tests/sim/random.h"
 #include "tests/support/tiny_model.h"
 
@@ -31,7 +32,30 @@ coordinator::GenerationRequest random_request(Random& random, std::size_t contex
     request.ignore_eos = random.one_in(4);
     request.logprobs = random.one_in(3);
     request.top_logprobs = static_cast<std::uint16_t>(random.below(4));
+    request.priority =
+        random.one_in(4) ? coordinator::Priority::kBatch : coordinator::Priority::kInteractive;
     return request;
+}
+
+/// What somebody says after an answer: the conversation so far, and a little more.
+void continue_conversation(Random& random, const Scenario& s, const ScenarioRequest& before,
+                           coordinator::GenerationRequest& request) {
+    auto prompt = before.request.prompt;
+    const auto answer = expected_answer(s, before.request);
+    for (const auto& report : answer.front().tokens)
+        prompt.push_back(report.token);
+    for (auto more = random.between(1, 3); more > 0; --more)
+        prompt.push_back(static_cast<TokenId>(random.below(2)));
+    if (prompt.size() < s.limits.context) request.prompt = std::move(prompt);
+}
+
+std::vector<coordinator::StageCost> random_costs(Random& random, std::size_t stages) {
+    std::vector<coordinator::StageCost> costs;
+    for (std::size_t i = 0; i < stages; ++i) {
+        costs.push_back({.curve = coordinator::CostCurve(up_to(random, 2ms), up_to(random, 300us)),
+                         .hop = up_to(random, 300us)});
+    }
+    return costs;
 }
 
 }  // namespace
@@ -57,7 +81,12 @@ Scenario random_scenario(std::uint64_t seed) {
     s.limits.slots = random.between(1, 8);
     const std::size_t each = (s.limits.context + s.limits.page_tokens - 1) / s.limits.page_tokens;
     s.limits.kv_pages = random.between(each, each * s.limits.slots);
-    s.scheduler.prefill_chunk = random.between(1, 16);
+    s.scheduler.prefill_chunk = random.one_in(3) ? 0 : random.between(1, 16);
+    s.scheduler.step_budget = up_to(random, 20ms);
+    s.scheduler.kept_sequences = random.one_in(6) ? 0 : random.between(1, 10);
+    s.scheduler.least_shared = random.between(0, 8);
+    s.scheduler.growth_tokens = random.one_in(3) ? 64 : random.below(6);
+    if (random.one_in(2)) s.limits.costs = random_costs(random, stages);
     s.scheduler.queue_limit = random.one_in(8) ? random.between(1, 3) : 256;
     s.network.seed = random.next();
     s.network.link.min_delay = 1us;
@@ -69,11 +98,15 @@ Scenario random_scenario(std::uint64_t seed) {
     s.row_time = up_to(random, 20us);
     const std::size_t clients = random.between(1, 12);
     const nanoseconds span = random.one_in(3) ? nanoseconds(0) : nanoseconds(60ms);
+    const auto tenants = static_cast<std::uint32_t>(random.between(1, 3));
     for (std::size_t client = 0; client < clients; ++client) {
         nanoseconds at = up_to(random, span);
         for (auto more = random.between(1, 2); more > 0; --more) {
             ScenarioRequest r{.id = RequestId(s.requests.size() + 1), .at = at};
             r.request = random_request(random, s.limits.context);
+            r.request.tenant = TenantId(static_cast<std::uint32_t>(client) % tenants);
+            if (!s.requests.empty() && !random.one_in(3))
+                continue_conversation(random, s, s.requests.back(), r.request);
             if (random.one_in(4)) r.hangs_up = at + up_to(random, random.one_in(2) ? 5ms : 60ms);
             s.requests.push_back(std::move(r));
             at += up_to(random, 40ms);

@@ -15,13 +15,17 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr PipelineLimits kSmall{.stages = 2,
-                                .max_in_flight = 2,
-                                .max_batch_rows = 16,
-                                .kv_pages = 16,
-                                .page_tokens = 4,
-                                .context = 32,
-                                .slots = 4};
+const PipelineLimits kSmall{.stages = 2,
+                            .max_in_flight = 2,
+                            .max_batch_rows = 16,
+                            .kv_pages = 16,
+                            .page_tokens = 4,
+                            .context = 32,
+                            .slots = 4};
+
+// Rows are cheap, so chunks are as large as they may be.
+constexpr nanoseconds kStep = std::chrono::milliseconds(1);
+constexpr nanoseconds kRow = std::chrono::microseconds(1);
 
 GenerationRequest ask(std::size_t prompt, std::uint32_t max_tokens, std::uint32_t n = 1) {
     GenerationRequest request{.n = n, .max_tokens = max_tokens};
@@ -93,13 +97,15 @@ TEST(Scheduler, DecodesWhileItFeedsAPrompt) {
 TEST(Scheduler, ChunksHoldSeveralPromptsOldestFirst) {
     PipelineLimits limits = kSmall;
     limits.max_in_flight = 1;
+    limits.costs = {limits.stages, {.curve = CostCurve(kStep, kRow)}};
     Pipeline p(limits, {.prefill_chunk = 8});
     ASSERT_TRUE(p.submit(1, ask(1, 1)));  // keeps the pipeline busy
-    ASSERT_TRUE(p.submit(2, ask(6, 1)));
-    ASSERT_TRUE(p.submit(3, ask(6, 1)));
+    ASSERT_TRUE(p.submit(2, ask(3, 1)));
+    ASSERT_TRUE(p.submit(3, ask(9, 1)));
     p.answer();
-    EXPECT_EQ(positions(p.sent[1], 2).size(), 6U);
-    EXPECT_THAT(positions(p.sent[1], 3), ElementsAre(0, 1));
+    // 12 rows in chunks of at most 8: two of 6.
+    EXPECT_EQ(positions(p.sent[1], 2).size(), 3U);
+    EXPECT_THAT(positions(p.sent[1], 3), ElementsAre(0, 1, 2));
     p.drain();
     p.expect_idle();
 }
@@ -194,9 +200,11 @@ TEST(Scheduler, TakesRequestsInTheirOrder) {
     PipelineLimits limits = kSmall;
     limits.kv_pages = 10;
     Pipeline p(limits);
-    ASSERT_TRUE(p.submit(1, ask(8, 8)));   // 4 pages
-    ASSERT_TRUE(p.submit(2, ask(20, 8)));  // 7: waits
-    ASSERT_TRUE(p.submit(3, ask(2, 2)));   // 1: would fit, but came later
+    GenerationRequest second = ask(20, 8);
+    second.prompt.front() = 1;            // shares nothing with the first
+    ASSERT_TRUE(p.submit(1, ask(8, 8)));  // 4 pages
+    ASSERT_TRUE(p.submit(2, second));     // 7: waits
+    ASSERT_TRUE(p.submit(3, ask(2, 2)));  // 1: would fit, but came later
     EXPECT_EQ(p.scheduler.waiting(), 2U);
     EXPECT_EQ(p.scheduler.active_sequences(), 1U);
     while (p.told[1].endings == 0)
@@ -225,13 +233,17 @@ TEST(Scheduler, WhoWaitsBehindARequestThatHangsUpGoesOnAtOnce) {
 TEST(Scheduler, ChoicesForkFromTheLeadersPrompt) {
     PipelineLimits limits = kSmall;
     limits.max_in_flight = 1;
+    limits.costs = {limits.stages, {.curve = CostCurve(kStep, kRow)}};
     Pipeline p(limits);
     GenerationRequest request = ask(11, 3, 3);
     request.sampler.seed = 70;
     request.sampler.temperature = 1;
+    p.next_token = [](const Row& row) {
+        return token_of(std::string(1, static_cast<char>('a' + row.seq.value)));
+    };
     ASSERT_TRUE(p.submit(1, request));
-    // All but the last token, once.
-    EXPECT_EQ(p.sent[0].rows.size(), 10U);
+    // The prompt once: the first choice's token comes from its last row.
+    EXPECT_EQ(p.sent[0].rows.size(), 11U);
     EXPECT_EQ(p.sent[0].operations.size(), 1U);
     EXPECT_EQ(p.sent[0].operations[0].sampler.seed, 70U);
     p.answer();
@@ -246,9 +258,6 @@ TEST(Scheduler, ChoicesForkFromTheLeadersPrompt) {
         EXPECT_EQ(forks.operations[i].length, 10U);
         EXPECT_EQ(forks.operations[i].seq, forks.operations[i - 1].seq);
     }
-    p.next_token = [](const Row& row) {
-        return token_of(std::string(1, static_cast<char>('a' + row.seq.value)));
-    };
     while (p.stage.length(SeqId(3)) == 0)
         ASSERT_TRUE(p.answer());
     // Two whole pages are one for all three.

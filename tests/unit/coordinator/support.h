@@ -49,7 +49,7 @@ class Pipeline {
     /// Both; false if nothing is in flight.
     bool answer();
     void drain();
-    /// Nothing of any request is left, here or on the stage.
+    /// Nothing of any request is left, here or on the stage, but what is kept for later prompts.
     void expect_idle();
 
     PipelineLimits limits;

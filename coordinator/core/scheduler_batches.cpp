@@ -1,0 +1,248 @@
+// What goes into the next batch. First it is planned: whose rows, and pages for them; that may
+// open, fork, pause and evict, and all these operations go before the batch's rows. Then the rows
+// are placed and the batch is sent.
+
+#include <span>
+
+#include "base/check.h"
+#include "coordinator/core/scheduler_state.h"
+
+namespace potluck::coordinator {
+namespace {
+
+/// Prompts that are looked at for one batch.
+constexpr std::size_t kMostPrompts = 64;
+
+std::size_t common_beginning(std::span<const TokenId> a, std::span<const TokenId> b) {
+    const auto n = static_cast<std::ptrdiff_t>(std::min(a.size(), b.size()));
+    return static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + n, b.begin()).first -
+                                    a.begin());
+}
+
+}  // namespace
+
+Scheduler::Survey Scheduler::survey() {
+    Survey survey;
+    for (auto& [number, sequence] : sequences_) {
+        sequence.planned = sequence.reserved = 0;
+        if (sequence.decodes()) {
+            ++survey.users;
+            survey.user_keys += sequence.fed + 1;
+            if (sequence.to_feed() == 1) survey.ready.push_back(&sequence);
+        } else if (!sequence.paused) {
+            survey.prompts.push_back(&sequence);
+            // Later choices feed only the last row.
+            const bool follows = sequence.choice > 0 && !sequence.is_open();
+            survey.prompt_rows += follows ? 1 : sequence.to_feed();
+        }
+    }
+    std::sort(survey.ready.begin(), survey.ready.end(),
+              [](const auto* a, const auto* b) { return a->turn < b->turn; });
+    std::sort(survey.prompts.begin(), survey.prompts.end(), [&](const auto* a, const auto* b) {
+        // Whose answer stopped in the middle goes before whose has not begun.
+        const bool a_replays = a->replay_until > 0;
+        const bool b_replays = b->replay_until > 0;
+        if (a_replays != b_replays) return a_replays;
+        if (a->rank.before(b->rank, served_)) return true;
+        if (b->rank.before(a->rank, served_)) return false;
+        return a->number < b->number;
+    });
+    return survey;
+}
+
+/// How many batches may be in flight at this moment.
+std::size_t Scheduler::batches_wanted(const Survey& survey) {
+    if (survey.prompts.empty())
+        return pacing_->decode_batches(survey.users, survey.keys_per_user());
+    // Rows of prompts wait for no result: as many as there may be. But whoever decodes waits for
+    // all that is ahead of it.
+    if (survey.users == 0) return limits_.max_in_flight;
+    const std::size_t rows = std::max<std::size_t>(survey.users, 32);
+    return pacing_->depth({rows, rows * survey.keys_per_user()});
+}
+
+/// One row of each sequence whose next token is known, but no more than this batch's share of all
+/// that decode.
+void Scheduler::plan_decoding(Survey& survey) {
+    if (survey.ready.empty()) return;
+    const std::size_t batches = batches_wanted(survey);
+    std::size_t share = (survey.users + batches - 1) / batches;
+    std::size_t most = limits_.max_batch_rows;
+    if (!survey.prompts.empty()) {
+        // Prompts need room, and where a chunk pays for the step anyway, rows beside it are cheap.
+        const std::uint64_t keys = survey.keys_per_user();
+        share = std::max(share, pacing_->rows_beside({}, keys, options_.step_budget / 2));
+        most -= std::max<std::size_t>(most / 4, 1);
+        if (limits_.max_batch_rows == 1) most = next_batch_ % 2;
+    }
+    survey.ready.resize(std::min({survey.ready.size(), share, most}));
+    // The highest first: it must not be the one that finds no page.
+    auto by_rank = survey.ready;
+    std::sort(by_rank.begin(), by_rank.end(),
+              [&](const auto* a, const auto* b) { return lower(*b, *a); });
+    for (Sequence* sequence : by_rank) {
+        if (!sequence->paused) make_room_for(*sequence, 1, survey.reserved);
+    }
+    std::erase_if(survey.ready, [](const auto* sequence) { return sequence->planned == 0; });
+    for (const Sequence* sequence : survey.ready) {
+        ++survey.load.rows;
+        survey.load.keys += sequence->fed + 1;
+    }
+}
+
+/// From where a sequence that is not open may fork; nothing if it should wait because another one
+/// is feeding the same tokens right now.
+std::optional<PrefixCache::Match> Scheduler::source_of(const Sequence& sequence,
+                                                       const Survey& survey) {
+    // The last token is always fed: its row is what the next token is sampled from.
+    const auto tokens = std::span<const TokenId>(sequence.tokens).first(sequence.tokens.size() - 1);
+    if (sequence.choice > 0 && !tokens.empty() && sequence.tokens.size() == sequence.prompt) {
+        const auto first = sequences_.find(requests_.at(sequence.request).sequences.front());
+        if (first != sequences_.end() && !first->second.paused) {
+            if (first->second.fed < tokens.size()) return std::nullopt;
+            return PrefixCache::Match{first->second.seq, static_cast<std::uint32_t>(tokens.size())};
+        }
+    }
+    auto match = pool_->find(sequence.tenant, tokens);
+    for (const Sequence* other : survey.prompts) {
+        if (other == &sequence) break;
+        if (!other->is_open() || other->tenant != sequence.tenant) continue;
+        const std::size_t shared = common_beginning(other->tokens, tokens);
+        if (shared < match.length + std::max<std::size_t>(options_.least_shared, 1)) continue;
+        if (other->fed < shared) return std::nullopt;
+        match = {other->seq, static_cast<std::uint32_t>(shared)};
+    }
+    return match;
+}
+
+bool Scheduler::open(Sequence& sequence, const Survey& survey) {
+    const auto match = source_of(sequence, survey);
+    if (!match) return false;
+    Request& request = requests_.at(sequence.request);
+    SamplerSpec sampler = request.asked.sampler;
+    sampler.seed += sequence.choice;
+    sequence.seq = SeqId(next_seq_++);
+    pool_->open(sequence.seq, sequence.tenant, sampler, *match);
+    sequence.fed = sequence.answered = match->length;
+    if (match->length == 0) return true;
+    bool sibling = false;
+    for (auto& [number, other] : sequences_) {
+        if (other.seq != match->seq) continue;
+        other.forked = std::max<std::size_t>(other.forked, match->length);
+        sibling = other.request == sequence.request;
+    }
+    if (sibling) return true;
+    ++counters_.prefix_hits;
+    counters_.rows_from_cache += match->length;
+    if (sequence.choice == 0 && sequence.replay_until == 0) request.cached = match->length;
+    return true;
+}
+
+/// At most `most` rows of one prompt; how many found pages.
+std::size_t Scheduler::plan_prompt(Sequence& sequence, std::size_t most, Survey& survey) {
+    std::size_t rows = std::min(most, sequence.to_feed());
+    const auto needed = [&](std::size_t n) {
+        return survey.reserved + pool_->table().pages_needed(sequence.seq, n);
+    };
+    if (!pool_->make_room(needed(rows))) {
+        while (rows > 0 && needed(rows) > pool_->table().free_pages())
+            --rows;
+    }
+    if (rows == 0) return 0;
+    sequence.planned = rows;
+    sequence.reserved = needed(rows) - survey.reserved;
+    survey.reserved += sequence.reserved;
+    survey.load.rows += rows;
+    for (std::size_t i = 1; i <= rows; ++i)
+        survey.load.keys += sequence.fed + i;
+    return rows;
+}
+
+/// Chunks of prompts in the order of service, under the time that a step may take.
+void Scheduler::plan_prompts(Survey& survey) {
+    if (survey.prompts.empty()) return;
+    const std::uint64_t keys = survey.prompts.front()->fed + 1;
+    std::size_t room = limits_.max_batch_rows - survey.load.rows;
+    if (options_.prefill_chunk > 0) room = std::min(room, options_.prefill_chunk);
+    if (room == 0) return;
+    // Whoever's first token this batch brings decodes next, and must not wait for strangers.
+    const std::size_t beside =
+        std::min(room, pacing_->rows_beside(survey.load, keys, options_.step_budget));
+    // Of one size while the stages are full: smaller ones at the end would only cost more steps.
+    const std::size_t chunk = pacing_->chunk(survey.prompt_rows, keys, room);
+    chunk_ = in_flight_.empty() ? chunk : std::max(chunk_, chunk);
+    std::size_t left = survey.users > 0 ? beside : std::min(chunk_, room);
+    std::size_t used = 0;
+    std::size_t looked_at = 0;
+    for (Sequence* sequence : survey.prompts) {
+        if (left == 0 || ++looked_at > kMostPrompts) return;
+        if (!sequence->is_open() && !open(*sequence, survey)) continue;
+        const std::size_t rows = plan_prompt(*sequence, left, survey);
+        if (rows == 0) return;  // no page is left: those behind it must not take its place
+        used += rows;
+        left -= rows;
+        if (rows == sequence->to_feed()) left = std::min(left, beside - std::min(beside, used));
+    }
+}
+
+bool Scheduler::compose(SchedulerActions& actions) {
+    Survey plan = survey();
+    const bool sendable = in_flight_.size() < batches_wanted(plan);
+    if (sendable) {
+        plan_decoding(plan);
+        plan_prompts(plan);
+    }
+    // Operations alone are sent only where no rows will take them along soon.
+    if (plan.load.rows == 0 && !(pool_->has_operations() && in_flight_.empty())) return false;
+    send(plan, actions);
+    return true;
+}
+
+void Scheduler::add_rows(Sequence& sequence, std::size_t rows, Batch& batch, InFlight& record) {
+    const Request& request = requests_.at(sequence.request);
+    for (; rows > 0; --rows) {
+        Row row{.seq = sequence.seq,
+                .position = static_cast<std::uint32_t>(sequence.fed),
+                .token = sequence.tokens[sequence.fed],
+                .logprobs = kNoLogprobs};
+        const bool replayed = sequence.fed < sequence.replay_until;
+        const bool prompt = sequence.fed < sequence.prompt;
+        ++(replayed ? counters_.rows_replayed
+           : prompt ? counters_.rows_prefilled
+                    : counters_.rows_decoded);
+        if (replayed || prompt) ++served_;
+        pool_->place(sequence.seq, row.position);
+        ++sequence.fed;
+        if (sequence.fed == sequence.tokens.size()) {
+            row.flags = kRowSample;
+            if (request.asked.logprobs) row.logprobs = request.asked.top_logprobs;
+            sequence.sampling = true;
+            record.asked.push_back({sequence.seq, sequence.number, row.position});
+        }
+        batch.rows.push_back(row);
+    }
+    record.fed.push_back({sequence.seq, sequence.number, sequence.fed});
+    if (sequence.sampling && !sequence.shared) {
+        pool_->share(sequence.seq, sequence.tenant, sequence.tokens);
+        sequence.shared = true;
+    }
+}
+
+void Scheduler::send(const Survey& plan, SchedulerActions& actions) {
+    Batch batch;
+    batch.id = BatchId(next_batch_++);
+    batch.operations = pool_->take_operations();
+    batch.rows.reserve(plan.load.rows);
+    InFlight& record = in_flight_[batch.id];
+    record.id = batch.id;
+    for (const auto* list : {&plan.ready, &plan.prompts}) {
+        for (Sequence* sequence : *list) {
+            if (sequence->planned > 0) add_rows(*sequence, sequence->planned, batch, record);
+            sequence->planned = 0;
+        }
+    }
+    ++counters_.batches;
+    actions.push_back(SendBatch{std::move(batch)});
+}
+
+}  // namespace potluck::coordinator

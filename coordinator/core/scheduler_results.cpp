@@ -1,0 +1,142 @@
+// Tokens come back; choices and requests end.
+
+#include <fmt/format.h>
+
+#include "coordinator/core/scheduler_state.h"
+
+namespace potluck::coordinator {
+namespace {
+
+/// A new answer's weight in the mean length of answers.
+constexpr double kAnswerWeight = 0.1;
+
+}  // namespace
+
+Status Scheduler::on_result(const StepResult& result, SchedulerActions& actions) {
+    // Links keep order, so results come in the order of their batches.
+    if (in_flight_.empty() || in_flight_.begin()->first != result.batch) {
+        return error(ErrorCode::kCorrupt,
+                     fmt::format("a result for batch {} came, which is not the next one",
+                                 result.batch.value));
+    }
+    const InFlight sent = std::move(in_flight_.begin()->second);
+    in_flight_.erase(in_flight_.begin());
+    for (const auto& fed : sent.fed) {
+        const auto found = sequences_.find(fed.number);
+        if (found == sequences_.end() || found->second.seq != fed.seq) continue;
+        found->second.answered = std::max(found->second.answered, fed.until);
+    }
+    POTLUCK_TRY(take_results(result, sent, actions));
+    pump(actions);
+    return {};
+}
+
+/// Tokens come in the order of the rows that asked for them; only those of sequences that are
+/// cancelled by now may be missing. A paused sequence takes its token too.
+Status Scheduler::take_results(const StepResult& result, const InFlight& sent,
+                               SchedulerActions& actions) {
+    auto next = sent.asked.begin();
+    const auto end = sent.asked.end();
+    std::size_t entry = 0;
+    for (const auto& row : result.rows) {
+        while (next != end && next->seq != row.seq && !sequences_.contains(next->number))
+            ++next;
+        if (next == end || next->seq != row.seq) {
+            return error(ErrorCode::kCorrupt,
+                         fmt::format("batch {}: a token of sequence {} came out of turn",
+                                     result.batch.value, row.seq.value));
+        }
+        const auto& asked = *next++;
+        if (entry + row.n_top + row.n_proposed > result.entries.size()) {
+            return error(
+                ErrorCode::kCorrupt,
+                fmt::format("batch {}: a row's alternatives are missing", result.batch.value));
+        }
+        const auto found = sequences_.find(asked.number);
+        if (found != sequences_.end()) {
+            if (row.position != asked.position) {
+                return error(
+                    ErrorCode::kCorrupt,
+                    fmt::format("sequence {}: a token for position {} came, {} was expected",
+                                row.seq.value, row.position + 1, asked.position + 1));
+            }
+            take_token(found->second, result, row, entry, actions);
+        }
+        entry += std::size_t{row.n_top} + row.n_proposed;
+    }
+    for (; next != end; ++next) {
+        if (!sequences_.contains(next->number)) continue;
+        return error(ErrorCode::kCorrupt, fmt::format("batch {}: no token of sequence {} came",
+                                                      result.batch.value, next->seq.value));
+    }
+    return {};
+}
+
+void Scheduler::take_token(Sequence& sequence, const StepResult& result, const ResultRow& row,
+                           std::size_t entry, SchedulerActions& actions) {
+    Request& request = requests_.at(sequence.request);
+    sequence.sampling = false;
+    sequence.turn = next_turn_++;
+    sequence.tokens.push_back(row.token);
+    ++request.generated;
+    Delta delta{.choice = sequence.choice};
+    if (tokenizer_->ends_generation(row.token)) {
+        sequence.text.finish(delta);
+        return end_choice(sequence, FinishReason::kStop, std::move(delta), actions);
+    }
+    TokenReport report{.token = row.token, .logprob = row.logprob};
+    const auto first = result.entries.begin() + static_cast<std::ptrdiff_t>(entry);
+    report.top.assign(first, first + row.n_top);
+    if (sequence.text.push(std::move(report), delta)) {
+        return end_choice(sequence, FinishReason::kStop, std::move(delta), actions);
+    }
+    if (sequence.tokens.size() - sequence.prompt >= request.asked.max_tokens) {
+        sequence.text.finish(delta);
+        return end_choice(sequence, FinishReason::kLength, std::move(delta), actions);
+    }
+    if (!delta.text.empty() || !delta.tokens.empty()) {
+        actions.push_back(EmitDelta{sequence.request, std::move(delta)});
+    }
+}
+
+void Scheduler::end_choice(Sequence& sequence, FinishReason reason, Delta delta,
+                           SchedulerActions& actions) {
+    const RequestId id = sequence.request;
+    if (!delta.text.empty() || !delta.tokens.empty())
+        actions.push_back(EmitDelta{id, std::move(delta)});
+    actions.push_back(EmitFinish{id, sequence.choice, reason});
+    const std::size_t prompt = sequence.prompt;
+    const auto answer = static_cast<double>(sequence.tokens.size() - prompt);
+    usual_answer_ =
+        usual_answer_ > 0 ? usual_answer_ + kAnswerWeight * (answer - usual_answer_) : answer;
+    if (sequence.is_open()) {
+        const auto fed = std::span<const TokenId>(sequence.tokens).first(sequence.fed);
+        pool_->end(sequence.seq, sequence.tenant, fed);
+    }
+    sequences_.erase(sequence.number);
+    Request& request = requests_.at(id);
+    if (--request.open_choices > 0) return;
+    actions.push_back(EmitDone{id,
+                               {.prompt_tokens = static_cast<std::uint32_t>(prompt),
+                                .completion_tokens = request.generated,
+                                .cached_tokens = request.cached}});
+    requests_.erase(id);
+}
+
+/// Of a request that is cancelled. Rows that are under way become junk on the stages, so only what
+/// is known to have been computed is kept; unless others have forked from those rows, then the
+/// stages must compute them after all.
+void Scheduler::drop(Sequence& sequence, SchedulerActions& actions) {
+    if (sequence.is_open()) {
+        std::size_t keep = sequence.fed;
+        if (sequence.answered < sequence.fed && sequence.forked <= sequence.answered) {
+            actions.push_back(SendCancel{sequence.seq, 1});
+            keep = sequence.answered;
+        }
+        pool_->end(sequence.seq, sequence.tenant,
+                   std::span<const TokenId>(sequence.tokens).first(keep));
+    }
+    sequences_.erase(sequence.number);
+}
+
+}  // namespace potluck::coordinator

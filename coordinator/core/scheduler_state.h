@@ -1,0 +1,79 @@
+#pragma once
+
+// The scheduler's records, for its own files only.
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "coordinator/core/scheduler.h"
+
+namespace potluck::coordinator {
+
+/// One choice of a request, from admission to its end.
+struct Scheduler::Sequence {
+    std::uint64_t number = 0;  ///< age: smaller is older
+    SeqId seq;                 ///< on the stages; 0: not open there (not begun, or paused)
+    RequestId request;
+    TenantId tenant;
+    std::uint32_t choice = 0;
+    std::vector<TokenId> tokens;   ///< prompt and what was generated
+    std::size_t prompt = 0;        ///< tokens
+    std::size_t fed = 0;           ///< rows sent to `seq`, or shared with it
+    std::size_t answered = 0;      ///< rows of batches whose results are in
+    std::size_t forked = 0;        ///< rows that others share, at most
+    std::size_t replay_until = 0;  ///< rows below were fed before the last pause
+    bool sampling = false;         ///< a sampled row is under way
+    bool shared = false;           ///< its prompt can be forked by others
+    bool paused = false;
+    ServiceRank rank;
+    std::uint64_t turn = 0;    ///< since when its next token is known
+    std::size_t planned = 0;   ///< rows in the batch that is being composed
+    std::size_t reserved = 0;  ///< pages for them
+    AnswerText text;
+
+    bool is_open() const { return seq.value != 0; }
+    std::size_t to_feed() const { return sampling ? 0 : tokens.size() - fed; }
+    /// Its prompt is through but for at most its last row.
+    bool decodes() const { return !paused && is_open() && to_feed() <= 1; }
+};
+
+struct Scheduler::Request {
+    GenerationRequest asked;  ///< without its prompt
+    std::size_t open_choices = 0;
+    std::vector<std::uint64_t> sequences;  ///< by choice
+    std::uint32_t generated = 0;
+    std::uint32_t cached = 0;  ///< tokens of the prompt
+};
+
+struct Scheduler::InFlight {
+    struct Asked {
+        SeqId seq;
+        std::uint64_t number = 0;
+        std::uint32_t position = 0;  ///< of the sampled row
+    };
+    struct Fed {
+        SeqId seq;
+        std::uint64_t number = 0;
+        std::size_t until = 0;
+    };
+    BatchId id;
+    std::vector<Asked> asked;  ///< in the order of their rows
+    std::vector<Fed> fed;
+};
+
+/// What could go into the next batch, and then what does.
+struct Scheduler::Survey {
+    std::size_t users = 0;           ///< that decode, whether their next token is known or not
+    std::uint64_t user_keys = 0;     ///< of one more row of each
+    std::vector<Sequence*> ready;    ///< of these, whose next token is known; longest first
+    std::vector<Sequence*> prompts;  ///< in the order of service
+    std::size_t prompt_rows = 0;
+    std::size_t reserved = 0;  ///< pages for planned rows
+    Load load;                 ///< of planned rows
+
+    std::uint64_t keys_per_user() const { return users == 0 ? 0 : user_keys / users; }
+};
+
+}  // namespace potluck::coordinator
