@@ -59,6 +59,10 @@ double PipelineModel::frame_bytes(std::size_t link, std::size_t rows, std::size_
     return kHeaderBytes + row * static_cast<double>(rows);
 }
 
+nanoseconds PipelineModel::wire_time_per_row(std::size_t link) const {
+    return wire_time(links[link], frame_bytes(link, 2, 2) - frame_bytes(link, 1, 1));
+}
+
 nanoseconds PipelineModel::traversal(std::size_t rows, std::uint64_t keys) const {
     nanoseconds sum{};
     for (const auto& stage : stages)

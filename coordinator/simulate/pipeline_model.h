@@ -42,6 +42,8 @@ struct PipelineModel {
 
     /// Of a frame on link `link`.
     double frame_bytes(std::size_t link, std::size_t rows, std::size_t sampled) const;
+    /// What a row more costs on link `link`.
+    nanoseconds wire_time_per_row(std::size_t link) const;
     /// From the coordinator and back with nothing else under way.
     nanoseconds traversal(std::size_t rows, std::uint64_t keys) const;
     /// Of the slowest stage or link when such batches follow one another without end.

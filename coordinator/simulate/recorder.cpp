@@ -5,12 +5,21 @@
 namespace potluck::simulate {
 namespace {
 
+/// Where the scheduler chooses chunks by time.
+constexpr std::size_t kFullChunk = 256;
+
 double seconds(nanoseconds time) {
     return std::chrono::duration<double>(time).count();
 }
 
 double per(double amount, double of) {
     return of > 0 ? amount / of : 0;
+}
+
+/// Prompt rows of a batch that is full of them.
+std::size_t full_chunk(const SimulationOptions& options) {
+    const std::size_t asked = options.scheduler.prefill_chunk;
+    return std::min(asked > 0 ? asked : kFullChunk, options.limits.max_batch_rows);
 }
 
 }  // namespace
@@ -44,7 +53,7 @@ double Level::mean() const {
 
 Recorder::Recorder(const SimulationOptions& options)
     : model_(options.pipeline),
-      chunk_(std::min(options.scheduler.prefill_chunk, options.limits.max_batch_rows)),
+      chunk_(full_chunk(options)),
       mean_prompt_(options.workload.prompt),
       begin_(options.warm_up),
       end_(options.duration),
@@ -62,7 +71,12 @@ void Recorder::note(std::uint64_t what, nanoseconds now) {
 }
 
 void Recorder::on_asked(nanoseconds now, std::size_t user, std::size_t prompt) {
-    asked_.push_back({.user = user, .at = now, .prompt = prompt, .done_before = prompt_rows_done_});
+    no_token_yet_.push_back(asked_.size());
+    asked_.push_back({.user = user,
+                      .at = now,
+                      .prompt = prompt,
+                      .done_before = prompt_rows_done_,
+                      .waiting = no_token_yet_});
     if (open_++ == 0) open_since_ = now;
     note(prompt, now);
 }
@@ -73,6 +87,7 @@ void Recorder::on_tokens(nanoseconds now, RequestId id, std::size_t tokens) {
     for (; tokens > 0; --tokens) {
         if (asked.tokens++ == 0) {
             asked.first = now;
+            std::erase(no_token_yet_, id.value - 1);
             ++prompt_rows_done_;
             if (measured(now)) ++prompt_rows_;
         } else if (measured(now)) {
@@ -111,8 +126,21 @@ void Recorder::on_step(const Step& step) {
     }
 }
 
-/// The work that was before a request when it came, its own included, at the plan's rate, and one
-/// passage through the pipeline.
+double Recorder::fair_seconds(const Asked& asked, std::uint64_t rows) const {
+    std::uint64_t all_rows = 0;
+    std::uint64_t all_keys = 0;
+    for (const std::size_t index : asked.waiting) {
+        const Asked& other = asked_[index];
+        const std::uint64_t own = other.prompt - other.cached;
+        all_rows += own;
+        all_keys += own * (other.prompt + other.cached + 1) / 2;
+    }
+    const std::uint64_t keys = chunk_ * all_keys / std::max<std::uint64_t>(all_rows, 1);
+    const double chunks = static_cast<double>(rows) / static_cast<double>(chunk_);
+    return chunks * seconds(model_.bottleneck(chunk_, keys)) +
+           seconds(model_.traversal(chunk_, keys));
+}
+
 FairShare Recorder::fair_share() const {
     const std::uint64_t keys = std::uint64_t{chunk_} * (mean_prompt_ / 2 + 1);
     FairShare share{.rows_per_second =
@@ -126,9 +154,7 @@ FairShare Recorder::fair_share() const {
         // Replays count as rows that were done, so the difference may be less than the truth.
         const std::uint64_t rows =
             std::max(own, asked_so_far - std::min(asked_so_far, asked.done_before));
-        const double fair =
-            per(static_cast<double>(rows), share.rows_per_second) + seconds(share.traversal);
-        const double ratio = per(seconds(asked.first - asked.at), fair);
+        const double ratio = per(seconds(asked.first - asked.at), fair_seconds(asked, rows));
         share.worst = std::max(share.worst, ratio);
         share.late += ratio > 2 ? 1 : 0;
     }

@@ -46,7 +46,8 @@ class Recorder {
         std::size_t user = 0;
         nanoseconds at{}, first{}, last{};
         std::uint64_t prompt = 0, cached = 0, tokens = 0;
-        std::uint64_t done_before = 0;  ///< prompt rows computed when it came
+        std::uint64_t done_before = 0;     ///< prompt rows computed when it came
+        std::vector<std::size_t> waiting;  ///< for their first token when it came, itself too
     };
     struct Stage {
         nanoseconds busy{}, waits{};     ///< within the measured time; waits summed over batches
@@ -55,6 +56,8 @@ class Recorder {
     };
     bool measured(nanoseconds at) const { return at >= begin_ && at < end_; }
     nanoseconds clipped(nanoseconds from, nanoseconds to) const;
+    /// What the rows that were before a request take in full chunks, and one passage.
+    double fair_seconds(const Asked& asked, std::uint64_t rows) const;
     void note(std::uint64_t what, nanoseconds now);
     FairShare fair_share() const;
     void add_fairness(SimulationResult& result) const;
@@ -68,6 +71,7 @@ class Recorder {
     std::vector<std::uint64_t> user_tokens_;
     std::vector<Stage> stages_;
     Level waiting_;
+    std::vector<std::size_t> no_token_yet_;
     std::size_t open_ = 0;  ///< requests
     nanoseconds open_since_{}, any_open_{};
     std::uint64_t prompt_rows_done_ = 0;  ///< over the whole run

@@ -55,10 +55,11 @@ std::string to_table(const SimulationResult& r,
         "prompts              {:10.1f} rows/s\n"
         "rows per batch       {:10.1f}\n"
         "prompt tokens cached {:10.1f} %\n"
-        "requests waiting     {:10.1f} on average, {} at most\n\n",
+        "requests waiting     {:10.1f} on average, {} at most\n"
+        "pauses               {:10}\n\n",
         ms(r.measured) / 1e3, r.asked, r.answered, r.refused, r.tokens_per_second,
         r.prompt_rows_per_second, r.rows_per_batch, 100 * share(r.cached_tokens, r.prompt_tokens),
-        r.waiting_mean, r.waiting_max);
+        r.waiting_mean, r.waiting_max, r.pauses);
     out += "                            p50        p95        p99        max\n";
     const auto times = [&](const char* name, const Quantiles& q) {
         out += fmt::format("{:<20} {:10.1f} {:10.1f} {:10.1f} {:10.1f}  ms\n", name, ms(q.p50),
@@ -92,14 +93,14 @@ std::string to_json(const SimulationResult& r, const std::optional<MicroBatching
         R"("first_token_ms": {}, "gap_ms": {}, "stages": [{}], )"
         R"("fairness": {{"jain": {:.5f}, "most_to_least": {:.4f}}}, )"
         R"("prefix": {{"prompt_tokens": {}, "cached_tokens": {}}}, )"
-        R"("waiting": {{"mean": {:.4f}, "max": {}}}, )"
+        R"("waiting": {{"mean": {:.4f}, "max": {}}}, "pauses": {}, )"
         R"("fair_share": {{"rows_per_s": {:.3f}, "traversal_ms": {:.3f}, "worst": {:.4f}, )"
         R"("over_2": {}}}, "micro_batching": {}, "event_hash": "{:016x}"}})"
         "\n",
         ms(r.measured) / 1e3, r.asked, r.answered, r.refused, r.tokens_per_second,
         r.prompt_rows_per_second, r.rows_per_batch, json_quantiles(r.first_token),
         json_quantiles(r.gap), fmt::join(stages, ", "), r.jain, r.most_to_least, r.prompt_tokens,
-        r.cached_tokens, r.waiting_mean, r.waiting_max, r.fair_share.rows_per_second,
+        r.cached_tokens, r.waiting_mean, r.waiting_max, r.pauses, r.fair_share.rows_per_second,
         ms(r.fair_share.traversal), r.fair_share.worst, r.fair_share.late, json_batching(batching),
         r.event_hash);
 }

@@ -126,7 +126,11 @@ Result<SimulationResult> Simulation::run() {
             tell(step->back);
         } else {
             recorder_.on_waiting(options_.duration, cluster_.scheduler().waiting());
-            if (open_.empty()) return recorder_.result();
+            if (open_.empty()) {
+                SimulationResult done = recorder_.result();
+                done.pauses = cluster_.scheduler().counters().pauses;
+                return done;
+            }
             return error(
                 ErrorCode::kInternal,
                 fmt::format("{} requests are open, but nothing is under way", open_.size()));

@@ -37,7 +37,7 @@ struct StageFigures {
 
 /// How long first tokens took, against what they may take.
 struct FairShare {
-    double rows_per_second = 0;  ///< the plan's prefill rate at full chunks
+    double rows_per_second = 0;  ///< the plan's prefill rate at full chunks of a mean prompt
     nanoseconds traversal{};     ///< of a full chunk through an idle pipeline
     double worst = 0;            ///< the largest ratio of a first token's time to its fair share
     std::uint64_t late = 0;      ///< first tokens with a ratio over 2
@@ -57,6 +57,7 @@ struct SimulationResult {
     std::uint64_t prompt_tokens = 0, cached_tokens = 0;
     double waiting_mean = 0;  ///< requests in the scheduler's queue
     std::size_t waiting_max = 0;
+    std::uint64_t pauses = 0;  ///< of sequences, over the whole run
     FairShare fair_share;
     std::uint64_t event_hash = 0;  ///< equal for equal options
 };

@@ -1,5 +1,6 @@
 #include "coordinator/simulate/virtual_cluster.h"
 
+#include <array>
 #include <string>
 #include <utility>
 
@@ -25,12 +26,32 @@ Result<std::shared_ptr<const model::Tokenizer>> silent_tokenizer() {
     return model::Tokenizer::load(*file);
 }
 
+/// Until a stage is measured; the probe below comes before the first batch.
+constexpr nanoseconds kGuessedStep = std::chrono::milliseconds(10);
+constexpr nanoseconds kGuessedRow = std::chrono::milliseconds(1);
+/// The steps that a worker times right after loading, in rows of one new sequence.
+constexpr std::array<std::uint32_t, 3> kProbedRows = {1, 8, 64};
+
 TokenId fake_token(const Row& row) {
     const auto drawn =
         philox4x32({static_cast<std::uint32_t>(row.seq.value),
                     static_cast<std::uint32_t>(row.seq.value >> 32), row.position, 0},
                    {0x706F746C, 0x75636B21});
     return static_cast<TokenId>(drawn[0] % static_cast<std::uint32_t>(kVocabulary));
+}
+
+/// What the coordinator knows before it has seen a step: how far apart the machines are.
+std::vector<coordinator::StageCost> first_costs(const PipelineModel& model) {
+    std::vector<coordinator::StageCost> costs;
+    const std::size_t stages = model.stages.size();
+    for (std::size_t i = 0; i < stages; ++i) {
+        const bool last = i + 1 == stages;
+        costs.push_back(
+            {.curve = coordinator::CostCurve(kGuessedStep, kGuessedRow),
+             .hop = model.links[i + 1].delay + (last ? model.links[0].delay : nanoseconds()),
+             .hop_per_row = model.wire_time_per_row(i + 1)});
+    }
+    return costs;
 }
 
 }  // namespace
@@ -47,8 +68,18 @@ Result<VirtualCluster> VirtualCluster::make(const PipelineModel& model,
     POTLUCK_ASSIGN(auto tokenizer, silent_tokenizer());
     VirtualCluster cluster(model, options, std::move(tokenizer));
     limits.stages = model.stages.size();
+    limits.costs = first_costs(model);
     cluster.scheduler_->start(limits, cluster.actions_);
     cluster.actions_.clear();
+    for (std::uint32_t stage = 0; stage < limits.stages; ++stage) {
+        for (const std::uint32_t rows : kProbedRows) {
+            if (rows > limits.max_batch_rows) continue;
+            const std::uint64_t keys = std::uint64_t{rows} * (rows + 1) / 2;
+            cluster.scheduler_->observe(
+                StageIndex(stage),
+                {.rows = rows, .keys = keys, .time = model.stages[stage].time(rows, keys)});
+        }
+    }
     return cluster;
 }
 
@@ -97,6 +128,13 @@ Result<const Step*> VirtualCluster::take(coordinator::SchedulerActions& told) {
     POTLUCK_CHECK(!under_way_.empty());
     taken_ = std::move(under_way_.front());
     under_way_.pop_front();
+    for (std::uint32_t stage = 0; stage < taken_.passages.size(); ++stage) {
+        const Passage& at = taken_.passages[stage];
+        scheduler_->observe(StageIndex(stage),
+                            {.rows = static_cast<std::uint32_t>(taken_.size.rows),
+                             .keys = taken_.size.keys,
+                             .time = at.ends - at.begins});
+    }
     POTLUCK_TRY(scheduler_->on_result(taken_.result, actions_));
     act(taken_.back, told);
     return &taken_;

@@ -56,14 +56,15 @@ TEST(Quantiles, AreValuesThatWereThere) {
 TEST(Simulation, OneUserMeetsAnIdlePipeline) {
     const auto options = small(2, 1);
     const auto result = run(options);
-    // A prompt of one chunk: its first token takes one passage, every other one a passage of a row.
-    EXPECT_EQ(result.first_token.max, options.pipeline.traversal(100, 0));
+    // The first token takes a passage, unless two chunks are as fast; every other token takes one.
+    EXPECT_LE(result.first_token.max, options.pipeline.traversal(100, 0) * 51 / 50);
+    EXPECT_GT(result.first_token.max, options.pipeline.traversal(50, 0));
     EXPECT_EQ(result.gap.p50, options.pipeline.traversal(1, 0));
     EXPECT_EQ(result.gap.p99, options.pipeline.traversal(1, 0));
-    // 20 tokens in 41.5 ms and 19 times 21.7 ms: one of two stages works, but for the links.
-    EXPECT_NEAR(result.tokens_per_second, 20 / (0.0415 + 19 * 0.0217), 0.3);
+    // 20 tokens in up to 41.5 ms and 19 times 21.7 ms: one of two stages works, but for the links.
+    EXPECT_NEAR(result.tokens_per_second, 20 / (0.0415 + 19 * 0.0217), 1);
     for (const auto& stage : result.stages)
-        EXPECT_NEAR(stage.bubble, 0.53, 0.01);
+        EXPECT_NEAR(stage.bubble, 0.53, 0.03);
     EXPECT_EQ(result.refused, 0U);
     EXPECT_EQ(result.answered, result.asked);
     EXPECT_DOUBLE_EQ(result.jain, 1);
@@ -115,6 +116,28 @@ TEST(Simulation, TooManyAreRefused) {
     EXPECT_EQ(result.answered + result.refused, result.asked);
     EXPECT_EQ(result.waiting_max, 3U);
     EXPECT_GT(result.waiting_mean, 2.5);
+}
+
+TEST(Simulation, SharedBeginningsAreFoundInTheCache) {
+    auto options = small(2, 8);
+    options.workload.prompt = 200;
+    options.workload.shared_prefix = 1;
+    options.workload.prefix_tokens = 150;
+    const auto shared = run(options);
+    const auto cached = static_cast<double>(shared.cached_tokens);
+    EXPECT_NEAR(cached / static_cast<double>(shared.prompt_tokens), 0.75, 0.03);
+    options.workload.shared_prefix = 0;
+    EXPECT_EQ(run(options).cached_tokens, 0U);
+}
+
+TEST(Simulation, TooFewPagesPauseSomebody) {
+    auto options = small(2, 16);
+    options.workload.answer = 300;
+    EXPECT_EQ(run(options).pauses, 0U);
+    options.limits.kv_pages = 40;
+    const auto result = run(options);
+    EXPECT_GT(result.pauses, 0U);
+    EXPECT_EQ(result.answered, result.asked);
 }
 
 // The check on starvation must be able to fail: here everybody waits for the one slot.
