@@ -70,6 +70,40 @@ struct BenchOptions {
 };
 int run_bench(const BenchOptions& options);
 
+struct SimulateSchedulerOptions {
+    std::vector<double> stages = {1, 1};  ///< how many times as long as the cost below each takes
+    std::string stages_file;              ///< instead of stages, cost and links
+    double base_ms = 5;
+    double row_us = 50;
+    double key_ns = 1;
+    double link_ms = 0.3;
+    double bandwidth_mbit = 1000;
+    double activation_bytes = 16384;
+    std::size_t users = 64;
+    double rate = 0;
+    double think_s = 2;
+    std::size_t prompt = 512;
+    std::size_t answer = 128;
+    std::string spread = "uniform";
+    double shared_prefix = 0.5;
+    std::size_t prefix_tokens = 256;
+    double continued = 0;
+    std::size_t tenants = 1;
+    std::size_t context = 4096;
+    std::size_t slots = 0;
+    std::size_t kv_pages = 0;
+    std::size_t max_in_flight = 0;
+    std::size_t max_batch_rows = 512;
+    std::size_t prefill_chunk = 256;
+    std::size_t queue = 256;
+    double seconds = 60;
+    double warm_up_s = -1;  ///< negative: a sixth of `seconds`
+    std::uint64_t seed = 1;
+    bool no_compare = false;
+    bool json = false;
+};
+int run_simulate_scheduler(const SimulateSchedulerOptions& options);
+
 int run_tokenize(const std::string& model);
 int run_inspect_command(const std::string& model, bool tensors);
 

@@ -143,6 +143,7 @@ struct Program {
     RunOptions run;
     PerplexityOptions perplexity;
     BenchOptions bench;
+    SimulateSchedulerOptions simulate;
     ClusterOptions up, coordinator;
     WorkerCommandOptions worker;
     ChatCommandOptions chat, status;
@@ -156,6 +157,7 @@ struct Program {
     void add_cluster_commands();
     void add_local_commands();
     void add_bench();
+    void add_simulate();
     void add_client_commands();
     void add_key_commands();
 };
@@ -170,6 +172,7 @@ Program::Program() {
     add_key_commands();
     add_local_commands();
     add_bench();
+    add_simulate();
 }
 
 void Program::add_cluster_commands() {
@@ -306,6 +309,83 @@ void Program::add_bench() {
         ->needs(make)
         ->capture_default_str();
     b->callback([this] { exit_code = run_bench(bench); });
+}
+
+/// A number from `least` to `most`.
+template <typename Number>
+CLI::Option* add_number(CLI::App& command, const char* name, Number& value, double least,
+                        double most, const char* text) {
+    return command.add_option(name, value, text)
+        ->check(CLI::Range(static_cast<Number>(least), static_cast<Number>(most)))
+        ->capture_default_str();
+}
+
+void add_stages(CLI::App& command, SimulateSchedulerOptions& o) {
+    auto* file = command.add_option("--stages-file", o.stages_file,
+                                    "measured stages and links as JSON (docs/simulation.md)");
+    file->type_name("FILE");
+    command
+        .add_option("--stages", o.stages,
+                    "a number for each stage: how many times as long a step takes it, e.g. 1,2,4")
+        ->delimiter(',')
+        ->check(CLI::Range(1e-3, 1e3))
+        ->excludes(file)
+        ->capture_default_str();
+    const auto cost = [&](const char* name, double& value, const char* text) {
+        add_number(command, name, value, 0, 1e9, text)->excludes(file);
+    };
+    cost("--base-ms", o.base_ms, "of a step, whatever its rows");
+    cost("--row-us", o.row_us, "of a step, for each row");
+    cost("--key-ns", o.key_ns, "of a step, for each position that a row looks back to");
+    cost("--link-ms", o.link_ms, "delay of each link, the coordinator's two among them");
+    cost("--bandwidth-mbit", o.bandwidth_mbit, "of each link; 0: endless");
+    cost("--activation-bytes", o.activation_bytes, "of a row between stages");
+}
+
+void add_users(CLI::App& command, SimulateSchedulerOptions& o) {
+    const auto option = [&](const char* name, auto& value, double least, double most,
+                            const char* text) {
+        add_number(command, name, value, least, most, text);
+    };
+    option("--users", o.users, 1, 4096, "who ask, read, think and ask again");
+    option("--rate", o.rate, 0, 1e6,
+           "requests a second that come whatever the answers; 0: users wait");
+    option("--think-s", o.think_s, 0, 1e6, "mean time between an answer and the next request");
+    option("--prompt", o.prompt, 1, 1e6, "mean tokens of a prompt");
+    option("--answer", o.answer, 1, 1e6, "mean tokens of an answer");
+    command.add_option("--spread", o.spread, "of both: fixed, uniform or long")
+        ->capture_default_str();
+    option("--shared-prefix", o.shared_prefix, 0, 1,
+           "share of requests that begin as their tenant's others");
+    option("--prefix-tokens", o.prefix_tokens, 0, 1e6, "of such a beginning");
+    option("--continued", o.continued, 0, 1, "share of requests that go on with a conversation");
+    option("--tenants", o.tenants, 1, 4096, "users are shared out among so many");
+}
+
+void Program::add_simulate() {
+    auto* s = app.add_subcommand("simulate", "Run parts of a cluster in virtual time");
+    s->require_subcommand(1);
+    auto* c = s->add_subcommand("scheduler", "The scheduler with many users over modelled stages");
+    auto& o = simulate;
+    add_stages(*c, o);
+    add_users(*c, o);
+    const auto limit = [&](const char* name, auto& value, double least, const char* text) {
+        add_number(*c, name, value, least, 1e7, text);
+    };
+    limit("--context", o.context, 2, "positions per request");
+    limit("--slots", o.slots, 0, "answers made at once; 0: one for each user");
+    limit("--kv-pages", o.kv_pages, 0, "of 64 positions; 0: enough for all slots");
+    limit("--max-in-flight", o.max_in_flight, 0, "batches under way; 0: what a plan would say");
+    limit("--max-batch-rows", o.max_batch_rows, 1, "rows of a batch");
+    limit("--prefill-chunk", o.prefill_chunk, 1, "prompt tokens per batch");
+    limit("--queue", o.queue, 1, "requests that wait; more are refused");
+    limit("--seconds", o.seconds, 1e-3, "during which users ask");
+    c->add_option("--warm-up", o.warm_up_s,
+                  "seconds of them that are not measured; default: a sixth");
+    c->add_option("--seed", o.seed)->capture_default_str();
+    c->add_flag("--no-compare", o.no_compare, "leave out the best constant micro-batching");
+    c->add_flag("--json", o.json, "print one JSON object");
+    c->callback([this] { exit_code = run_simulate_scheduler(simulate); });
 }
 
 int run_program(int argc, char** argv) {

@@ -38,14 +38,15 @@ CostCurve::CostCurve(nanoseconds base, nanoseconds per_row) {
     for (std::size_t k = 0; k < kKnots; ++k) {
         const double ns =
             static_cast<double>(base.count()) + static_cast<double>(per_row.count()) * rows_at(k);
-        guess_ns_[k] = table_ns_[k] = std::max(ns, 1.0);
+        guess_ns_[k] = table_ns_[k] = least_ns_[k] = std::max(ns, 1.0);
     }
 }
 
-double CostCurve::nanoseconds_for(double rows, double keys) const {
+double CostCurve::nanoseconds_for(const std::array<double, kKnots>& table, double rows,
+                                  double keys) const {
     const Place place = place_of(rows);
-    double ns = table_ns_[place.knot];
-    if (place.above > 0) ns += place.above * (table_ns_[place.knot + 1] - table_ns_[place.knot]);
+    double ns = table[place.knot];
+    if (place.above > 0) ns += place.above * (table[place.knot + 1] - table[place.knot]);
     if (rows > kMostRows) ns *= rows / kMostRows;
     return ns + per_key_ns_ * keys;
 }
@@ -53,7 +54,13 @@ double CostCurve::nanoseconds_for(double rows, double keys) const {
 nanoseconds CostCurve::time(std::size_t rows, std::uint64_t keys) const {
     if (rows == 0) return nanoseconds(0);
     return nanoseconds(static_cast<std::int64_t>(
-        nanoseconds_for(static_cast<double>(rows), static_cast<double>(keys))));
+        nanoseconds_for(table_ns_, static_cast<double>(rows), static_cast<double>(keys))));
+}
+
+nanoseconds CostCurve::least_time(std::size_t rows, std::uint64_t keys) const {
+    if (rows == 0) return nanoseconds(0);
+    return nanoseconds(static_cast<std::int64_t>(
+        nanoseconds_for(least_ns_, static_cast<double>(rows), static_cast<double>(keys))));
 }
 
 std::size_t CostCurve::rows_within(nanoseconds budget, std::size_t rows, std::uint64_t keys,
@@ -87,10 +94,11 @@ void CostCurve::observe(const StepSample& sample) {
     const std::size_t nearest = place.knot + (place.above >= 0.5 ? 1 : 0);
     // Brought to a knot's rows, a time keeps its ratio to what was expected.
     const auto expected_at = [&](std::size_t knot) {
-        return nanoseconds_for(rows_at(knot), keys * rows_at(knot) / rows);
+        return nanoseconds_for(table_ns_, rows_at(knot), keys * rows_at(knot) / rows);
     };
     const double at_nearest = expected_at(nearest);
-    const double ratio = static_cast<double>(sample.time.count()) / nanoseconds_for(rows, keys);
+    const double ratio =
+        static_cast<double>(sample.time.count()) / nanoseconds_for(table_ns_, rows, keys);
     const double used = median_time(knots_[nearest], ratio * at_nearest) / at_nearest;
     const double below = used * expected_at(place.knot);
     const double above = place.above > 0 ? used * expected_at(place.knot + 1) : 0;
@@ -121,7 +129,7 @@ void CostCurve::teach(std::size_t index, double share, double keys, double time_
 }
 
 /// The table from the knots that have samples: made monotone by pooling neighbours that disagree,
-/// then the others from the guess.
+/// then the others from lines or the guess.
 void CostCurve::rebuild() {
     struct Pool {
         double sum = 0;
@@ -153,21 +161,26 @@ void CostCurve::rebuild() {
             table_ns_[seen[i]] = pools[pool].mean();
     }
     const auto scale = [&](std::size_t k) { return table_ns_[k] / guess_ns_[k]; };
+    const auto on_line = [&](std::size_t low, std::size_t high, std::size_t k) {
+        const double share = (rows_at(k) - rows_at(low)) / (rows_at(high) - rows_at(low));
+        return table_ns_[low] + share * (table_ns_[high] - table_ns_[low]);
+    };
     for (std::size_t k = 0, next = 0; k < kKnots; ++k) {
         if (next < n_seen && seen[next] == k) {
             ++next;
+            least_ns_[k] = table_ns_[k];
             continue;
         }
         if (next == 0) {
-            table_ns_[k] = guess_ns_[k] * scale(seen[0]);
+            least_ns_[k] = table_ns_[k] = guess_ns_[k] * scale(seen[0]);
         } else if (next == n_seen) {
-            table_ns_[k] = guess_ns_[k] * scale(seen[next - 1]);
+            const std::size_t last = seen[n_seen - 1];
+            table_ns_[k] = guess_ns_[k] * scale(last);
+            if (n_seen > 1) table_ns_[k] = on_line(seen[n_seen - 2], last, k);
+            least_ns_[k] = table_ns_[last];
         } else {
-            const std::size_t low = seen[next - 1];
-            const std::size_t high = seen[next];
-            const double share = static_cast<double>(k - low) / static_cast<double>(high - low);
-            const double scaled = guess_ns_[k] * (scale(low) + share * (scale(high) - scale(low)));
-            table_ns_[k] = std::clamp(scaled, table_ns_[low], table_ns_[high]);
+            table_ns_[k] = on_line(seen[next - 1], seen[next], k);
+            least_ns_[k] = table_ns_[seen[next - 1]];
         }
     }
 }

@@ -11,7 +11,8 @@
 // keys; the slope over keys is one for all knots, from how both differ from their means, and is
 // held near zero until keys have differed much. A time counts as the median of the last three near
 // its knot, so that one wild sample changes nothing and a lasting change is learnt within a few.
-// Knots without samples keep the guess' shape and take the scale of their neighbours.
+// Knots without samples lie on the line of the two beside them that have some, or of the last two;
+// with one alone, or below the first, they keep the guess' shape at its scale.
 
 #include <array>
 #include <chrono>
@@ -42,6 +43,9 @@ class CostCurve {
     /// without rows or time are ignored.
     void observe(const StepSample& sample);
     nanoseconds time(std::size_t rows, std::uint64_t keys = 0) const;
+    /// The least that it may turn out to be: between measured rows, the time of the fewer. Who
+    /// chooses by this tries what was never measured and might be best, and then knows.
+    nanoseconds least_time(std::size_t rows, std::uint64_t keys) const;
     /// The most rows, each reading `keys_per_row` keys, beside `rows` that are there already, that
     /// stay within `budget`; 0 if none does.
     std::size_t rows_within(nanoseconds budget, std::size_t rows, std::uint64_t keys,
@@ -57,13 +61,14 @@ class CostCurve {
         int n_last = 0;
     };
 
-    double nanoseconds_for(double rows, double keys) const;
+    double nanoseconds_for(const std::array<double, kKnots>& table, double rows, double keys) const;
     void teach(std::size_t knot, double share, double keys, double time_ns);
     double median_time(Knot& knot, double time_ns);
     void rebuild();
 
     std::array<double, kKnots> guess_ns_{};
     std::array<double, kKnots> table_ns_{};  ///< without keys
+    std::array<double, kKnots> least_ns_{};
     std::array<Knot, kKnots> knots_{};
     double per_key_ns_ = 0;
     double keys_variance_ = 0;  ///< faded sums that give the slope

@@ -30,24 +30,21 @@ void Pacing::observe(StageIndex stage, const StepSample& sample) {
     if (stage.value < stages_.size()) stages_[stage.value].curve.observe(sample);
 }
 
-nanoseconds Pacing::hops() const {
-    nanoseconds all{};
-    for (const auto& stage : stages_)
-        all += stage.hop;
-    return all;
-}
-
 nanoseconds Pacing::slowest(const Load& load) const {
     nanoseconds most{};
-    for (const auto& stage : stages_)
-        most = std::max(most, stage.curve.time(load.rows, load.keys));
+    for (const auto& stage : stages_) {
+        most = std::max({most, stage.curve.time(load.rows, load.keys),
+                         static_cast<std::int64_t>(load.rows) * stage.hop_per_row});
+    }
     return most;
 }
 
 nanoseconds Pacing::way_through(const Load& load) const {
-    nanoseconds all = hops();
-    for (const auto& stage : stages_)
-        all += stage.curve.time(load.rows, load.keys);
+    nanoseconds all{};
+    for (const auto& stage : stages_) {
+        all += stage.curve.time(load.rows, load.keys) + stage.hop +
+               static_cast<std::int64_t>(load.rows) * stage.hop_per_row;
+    }
     return all;
 }
 
@@ -58,12 +55,16 @@ nanoseconds Pacing::cycle(std::size_t users, std::size_t batches,
     const auto n_large = static_cast<std::int64_t>(large > small ? users % batches : batches);
     const auto n_small = static_cast<std::int64_t>(batches) - n_large;
     nanoseconds busiest{};
+    nanoseconds through{};
     for (const auto& stage : stages_) {
-        const auto time = n_large * stage.curve.time(large, large * keys_per_row) +
-                          n_small * stage.curve.time(small, small * keys_per_row);
-        busiest = std::max(busiest, time);
+        const auto longest = stage.curve.least_time(large, large * keys_per_row);
+        const auto computing =
+            n_large * longest + n_small * stage.curve.least_time(small, small * keys_per_row);
+        const auto sending = static_cast<std::int64_t>(users) * stage.hop_per_row;
+        busiest = std::max({busiest, computing, sending});
+        through += longest + stage.hop + static_cast<std::int64_t>(large) * stage.hop_per_row;
     }
-    return std::max(busiest, way_through({large, large * keys_per_row}));
+    return std::max(busiest, through);
 }
 
 std::size_t Pacing::decode_batches(std::size_t users, std::uint64_t keys_per_row) {

@@ -26,6 +26,7 @@ struct StageCost {
     CostCurve curve;
     /// From this stage to the next one; for the last, back through the coordinator to the first.
     nanoseconds hop{};
+    nanoseconds hop_per_row{};  ///< more for each row of a batch: its bytes at the link's bandwidth
 };
 
 struct Load {
@@ -40,11 +41,12 @@ class Pacing {
 
     void observe(StageIndex stage, const StepSample& sample);
 
-    /// Of the slowest stage.
+    /// Of the slowest stage or link.
     nanoseconds slowest(const Load& load) const;
     /// Of a batch alone, from the coordinator and back.
     nanoseconds way_through(const Load& load) const;
-    /// For one token of each of `users` in `batches` batches as equal as can be.
+    /// The least that it may take for one token of each of `users` in `batches` batches as equal as
+    /// can be.
     nanoseconds cycle(std::size_t users, std::size_t batches, std::uint64_t keys_per_row) const;
 
     /// In how many batches `users` sequences are decoded with the shortest cycle. Stays with the
@@ -64,8 +66,6 @@ class Pacing {
     double prefill_rate() const;
 
   private:
-    nanoseconds hops() const;
-
     std::vector<StageCost> stages_;
     std::size_t max_in_flight_;
     std::size_t max_rows_;

@@ -2,7 +2,9 @@
 // open, fork, pause and evict, and all these operations go before the batch's rows. Then the rows
 // are placed and the batch is sent.
 
+#include <algorithm>
 #include <span>
+#include <utility>
 
 #include "base/check.h"
 #include "coordinator/core/scheduler_state.h"
@@ -54,9 +56,12 @@ Scheduler::Survey Scheduler::survey() {
 std::size_t Scheduler::batches_wanted(const Survey& survey) {
     if (survey.prompts.empty())
         return pacing_->decode_batches(survey.users, survey.keys_per_user());
-    // Rows of prompts wait for no result: as many as there may be. But whoever decodes waits for
-    // all that is ahead of it.
-    if (survey.users == 0) return limits_.max_in_flight;
+    // Rows of prompts wait for no result: what keeps the slowest stage busy is enough, and whoever
+    // comes now or decodes waits for all that is ahead of it.
+    if (survey.users == 0) {
+        const std::size_t chunk = pacing_->chunk(survey.prompt_rows, 0, limits_.max_batch_rows);
+        return std::min(pacing_->depth({chunk, 0}) + 1, limits_.max_in_flight);
+    }
     const std::size_t rows = std::max<std::size_t>(survey.users, 32);
     return pacing_->depth({rows, rows * survey.keys_per_user()});
 }
@@ -66,7 +71,14 @@ std::size_t Scheduler::batches_wanted(const Survey& survey) {
 void Scheduler::plan_decoding(Survey& survey) {
     if (survey.ready.empty()) return;
     const std::size_t batches = batches_wanted(survey);
-    std::size_t share = (survey.users + batches - 1) / batches;
+    // As equal as can be: no more of the larger size are under way than there should be.
+    const std::size_t larger = survey.users % batches;
+    const auto is_larger = [&](const auto& sent) {
+        return sent.second.fed.size() > survey.users / batches;
+    };
+    const bool large =
+        std::cmp_less(std::count_if(in_flight_.begin(), in_flight_.end(), is_larger), larger);
+    std::size_t share = std::max<std::size_t>(survey.users / batches + (large ? 1 : 0), 1);
     std::size_t most = limits_.max_batch_rows;
     if (!survey.prompts.empty()) {
         // Prompts need room, and where a chunk pays for the step anyway, rows beside it are cheap.

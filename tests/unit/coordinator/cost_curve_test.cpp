@@ -45,6 +45,27 @@ TEST(CostCurve, OneSampleScalesAllThatIsUnknown) {
     EXPECT_NEAR(ms(curve.time(100)), 3 * 210, 1);
 }
 
+TEST(CostCurve, ALineIsKnownFromAFewOfItsPoints) {
+    CostCurve curve(10ms, 1ms);
+    for (const std::uint32_t rows : {1U, 8U, 64U})
+        curve.observe({.rows = rows, .time = 650us + rows * 640us});
+    for (const std::size_t rows : {2U, 4U, 16U, 32U, 50U, 128U, 512U, 4096U})
+        EXPECT_NEAR(ms(curve.time(rows)), 0.65 + 0.64 * static_cast<double>(rows), 0.01) << rows;
+}
+
+TEST(CostCurve, TheLeastIsTheTimeOfFewerRowsUntilItIsMeasured) {
+    CostCurve curve(10ms, 1ms);
+    EXPECT_EQ(curve.least_time(5, 0), curve.time(5)) << "a guess has no least";
+    curve.observe({.rows = 8, .time = 10ms});
+    curve.observe({.rows = 64, .time = 20ms});
+    EXPECT_NEAR(ms(curve.least_time(32, 0)), 10, 0.01);
+    EXPECT_NEAR(ms(curve.least_time(64, 0)), 20, 0.01);
+    EXPECT_NEAR(ms(curve.least_time(256, 0)), 20, 0.01);
+    curve.observe({.rows = 32, .time = 18ms});
+    EXPECT_NEAR(ms(curve.least_time(32, 0)), 18, 0.01);
+    EXPECT_EQ(curve.least_time(0, 0), 0ms);
+}
+
 // Of a device that computes up to 16 rows at the price of one.
 nanoseconds truth(std::size_t rows) {
     return std::max<nanoseconds>(20ms, 1250us * static_cast<std::int64_t>(rows));

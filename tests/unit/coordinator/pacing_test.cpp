@@ -52,6 +52,37 @@ TEST(Pacing, MoreUsersThanRowsFillTheirBatches) {
     EXPECT_EQ(pacing.decode_batches(33, 0), 3U);
 }
 
+TEST(Pacing, ALinkIsAStageOfItsOwn) {
+    // A row takes 1 ms on the wire and little on the stages: two batches overlap wire and stages.
+    std::vector<StageCost> stages(2, stage(10ms, 0ms));
+    stages[0].hop_per_row = 1ms;
+    Pacing pacing(stages, 6, 512);
+    // All 20 rows: 10 + 20 + 10 in one batch; in two, each stage works 2 * 10 and the wire 20, and
+    // a batch is back after 10 + 10 + 10.
+    EXPECT_EQ(pacing.cycle(20, 1, 0), 40ms);
+    EXPECT_EQ(pacing.cycle(20, 2, 0), 30ms);
+    EXPECT_EQ(pacing.way_through({20, 0}), 40ms);
+    EXPECT_EQ(pacing.slowest({20, 0}), 20ms);
+    EXPECT_EQ(pacing.decode_batches(20, 0), 2U);
+}
+
+// 64 rows were measured, 32 were not, although they cost half: it is tried once, and stays.
+TEST(Pacing, TriesWhatWasNeverMeasured) {
+    const auto truth = [](std::size_t rows) {
+        return std::max<nanoseconds>(880us, 27500ns * static_cast<std::int64_t>(rows));
+    };
+    Pacing pacing({stage(10ms, 1ms, 500us)}, 4, 512);
+    for (const std::uint32_t rows : {1U, 8U, 64U})
+        pacing.observe(StageIndex(0), {.rows = rows, .time = truth(rows)});
+    std::size_t batches = 0;
+    for (int step = 0; step < 10; ++step) {
+        batches = pacing.decode_batches(64, 0);
+        const auto rows = static_cast<std::uint32_t>(64 / batches);
+        pacing.observe(StageIndex(0), {.rows = rows, .time = truth(rows)});
+    }
+    EXPECT_EQ(batches, 2U);
+}
+
 TEST(Pacing, StaysWithItsAnswerWhereAnotherIsNotClearlyBetter) {
     // Two stages, 8 users: two batches and three take as long; with 7 users three are better.
     Pacing pacing(std::vector<StageCost>(2, stage(0ms, 1ms)), 4, 512);
