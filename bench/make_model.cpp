@@ -25,18 +25,22 @@ struct Shape {
     std::string_view name;
     std::string_view architecture;
     std::uint32_t layers, width, ffn_width, heads, kv_heads, head_dim, vocabulary, context;
+    bool tied = true;           ///< rows of the vocabulary matrix double as the output head
     std::uint32_t experts = 0;  ///< 0: one dense FFN per layer
     std::uint32_t experts_used = 0;
     std::uint32_t expert_width = 0;
 };
 
-// Rows of the vocabulary matrix double as the output head: all of these are tied. The tiny one's
-// FFN is no multiple of 256 on purpose.
+// The tiny one's FFN is no multiple of 256 on purpose.
 constexpr auto kShapes = std::to_array<Shape>({
     {"qwen3-tiny", "qwen3", 2, 256, 640, 4, 2, 64, 4096, 4096},
     {"qwen3-0.6b", "qwen3", 28, 1024, 3072, 16, 8, 128, 151936, 40960},
     {"qwen3-1.7b", "qwen3", 28, 2048, 6144, 16, 8, 128, 151936, 40960},
-    {"qwen3moe-small", "qwen3moe", 12, 1024, 3072, 16, 8, 128, 151936, 40960, 64, 8, 384},
+    {"qwen3-4b", "qwen3", 36, 2560, 9728, 32, 8, 128, 151936, 40960},
+    {"qwen3-8b", "qwen3", 36, 4096, 12288, 32, 8, 128, 151936, 40960, false},
+    {"qwen3-14b", "qwen3", 40, 5120, 17408, 40, 8, 128, 151936, 40960, false},
+    {"qwen3-32b", "qwen3", 64, 5120, 25600, 64, 8, 128, 151936, 40960, false},
+    {"qwen3moe-small", "qwen3moe", 12, 1024, 3072, 16, 8, 128, 151936, 40960, true, 64, 8, 384},
 });
 
 struct Type {
@@ -96,15 +100,33 @@ class ModelWriter {
     Status write(const std::filesystem::path& path) {
         add_keys();
         add_vocabulary(writer_, shape_.vocabulary);
-        const std::uint64_t width = shape_.width;
-        add_matrix("token_embd.weight", {width, shape_.vocabulary}, type_.vocabulary);
-        add_norm("output_norm.weight", width);
-        for (std::uint32_t layer = 0; layer < shape_.layers; ++layer)
-            add_layer(fmt::format("blk.{}.", layer));
+        add_tensors();
         return writer_.write(path);
+    }
+    ModelOutline outline() {
+        add_tensors();
+        const Shape& s = shape_;
+        return {.architecture = std::string(s.architecture),
+                .layers = s.layers,
+                .width = s.width,
+                .ffn_width = s.ffn_width,
+                .heads = s.heads,
+                .kv_heads = s.kv_heads,
+                .head_dim = s.head_dim,
+                .vocabulary = s.vocabulary,
+                .context = s.context,
+                .tensors = std::move(tensors_)};
     }
 
   private:
+    void add_tensors() {
+        const std::uint64_t width = shape_.width;
+        add_matrix("token_embd.weight", {width, shape_.vocabulary}, type_.vocabulary);
+        add_norm("output_norm.weight", width);
+        if (!shape_.tied) add_matrix("output.weight", {width, shape_.vocabulary}, type_.vocabulary);
+        for (std::uint32_t layer = 0; layer < shape_.layers; ++layer)
+            add_layer(fmt::format("blk.{}.", layer));
+    }
     using Fill = std::function<void(RandomBits&, std::span<std::byte>)>;
 
     void add_keys();
@@ -130,6 +152,7 @@ class ModelWriter {
     std::uint64_t seed_;
     const MakeProgress& progress_;
     GgufWriter writer_;
+    std::vector<ModelOutline::Tensor> tensors_;
     std::uint64_t done_ = 0;  ///< bytes of tensors
     std::uint64_t total_ = 0;
 };
@@ -217,6 +240,7 @@ void ModelWriter::add_tensor(const std::string& name, const Dims& dims, TensorTy
         return {};
     };
     writer_.add_tensor(name, type, dims, std::move(produce));
+    tensors_.push_back({name, type, dims});
 }
 
 }  // namespace
@@ -225,6 +249,12 @@ Status make_model(const MakeOptions& options, const MakeProgress& progress) {
     POTLUCK_ASSIGN(const Shape* shape, find(kShapes, "shape", options.shape));
     POTLUCK_ASSIGN(const Type* type, find(kTypes, "type", options.type));
     return ModelWriter(*shape, *type, options.seed, progress).write(options.out);
+}
+
+Result<ModelOutline> outline_model(std::string_view shape_name, std::string_view type_name) {
+    POTLUCK_ASSIGN(const Shape* shape, find(kShapes, "shape", shape_name));
+    POTLUCK_ASSIGN(const Type* type, find(kTypes, "type", type_name));
+    return ModelWriter(*shape, *type, 0, {}).outline();
 }
 
 std::span<const std::string_view> shape_names() {

@@ -4,11 +4,13 @@
 // 2 wrong use), having said on stderr what went wrong.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/devices.h"
 #include "coordinator/core/admission.h"
+#include "coordinator/planner/planner.h"
 
 namespace potluck::cli {
 
@@ -103,6 +105,19 @@ struct SimulateSchedulerOptions {
     bool json = false;
 };
 int run_simulate_scheduler(const SimulateSchedulerOptions& options);
+struct PlanCommandOptions {
+    std::string model;  ///< a file, or "SHAPE:TYPE" of one that is not at hand
+    std::string nodes;  ///< inventory; empty: this machine, measured
+    DeviceOptions cpu;
+    planner::Objective objective = planner::Objective::kDecode;
+    std::uint32_t context = 0;  ///< 0: 4096, or what the model was made for if that is less
+    std::uint32_t slots = 4;
+    std::uint32_t prefill_chunk = 256;
+    std::optional<std::uint32_t> depth;  ///< empty: half the context
+    std::uint32_t prompt = 0;            ///< 0: half the context
+    bool json = false;
+};
+int run_plan(const PlanCommandOptions& options);
 
 int run_tokenize(const std::string& model);
 int run_inspect_command(const std::string& model, bool tensors);

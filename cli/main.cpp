@@ -144,6 +144,7 @@ struct Program {
     PerplexityOptions perplexity;
     BenchOptions bench;
     SimulateSchedulerOptions simulate;
+    PlanCommandOptions plan;
     ClusterOptions up, coordinator;
     WorkerCommandOptions worker;
     ChatCommandOptions chat, status;
@@ -158,6 +159,7 @@ struct Program {
     void add_local_commands();
     void add_bench();
     void add_simulate();
+    void add_plan();
     void add_client_commands();
     void add_key_commands();
 };
@@ -165,14 +167,15 @@ struct Program {
 Program::Program() {
     app.require_subcommand(1);
     app.set_version_flag("--version", std::string("potluck ") + POTLUCK_VERSION);
-    run.local.model = perplexity.local.model = bench.model = up.model = coordinator.model =
-        tokenize_model;
+    run.local.model = perplexity.local.model = bench.model = plan.model = up.model =
+        coordinator.model = tokenize_model;
     add_cluster_commands();
     add_client_commands();
     add_key_commands();
     add_local_commands();
     add_bench();
     add_simulate();
+    add_plan();
 }
 
 void Program::add_cluster_commands() {
@@ -386,6 +389,37 @@ void Program::add_simulate() {
     c->add_flag("--no-compare", o.no_compare, "leave out the best constant micro-batching");
     c->add_flag("--json", o.json, "print one JSON object");
     c->callback([this] { exit_code = run_simulate_scheduler(simulate); });
+}
+
+void Program::add_plan() {
+    auto* p = app.add_subcommand("plan", "Say where a model would run best, and how fast");
+    p->add_option("model", plan.model,
+                  "GGUF file, or SHAPE:TYPE of one that is not at hand, e.g. qwen3-32b:q4_k")
+        ->capture_default_str();
+    p->add_option("--nodes", plan.nodes,
+                  "YAML file that describes the machines; default: this one, measured")
+        ->type_name("FILE");
+    add_cpu(*p, plan.cpu, "CPU threads of this machine; 0: all cores");
+    p->add_option("--objective", plan.objective,
+                  "decode (one user), prefill (one prompt) or throughput (all slots)")
+        ->transform(CLI::CheckedTransformer(std::map<std::string, planner::Objective>{
+            {"decode", planner::Objective::kDecode},
+            {"prefill", planner::Objective::kPrefill},
+            {"throughput", planner::Objective::kThroughput}}));
+    p->add_option("--context", plan.context,
+                  "positions per request; 0: 4096, or what the model was made for if less");
+    p->add_option("--slots", plan.slots, "answers made at once")
+        ->check(CLI::Range(1, 256))
+        ->capture_default_str();
+    p->add_option("--prefill-chunk", plan.prefill_chunk, "prompt tokens per batch")
+        ->check(CLI::Range(1, 4096))
+        ->capture_default_str();
+    p->add_option("--depth", plan.depth,
+                  "tokens behind which decoding is predicted; default: half the context");
+    p->add_option("--prompt", plan.prompt,
+                  "tokens of the prompt that is predicted; default: half the context");
+    p->add_flag("--json", plan.json, "print one JSON object");
+    p->callback([this] { exit_code = run_plan(plan); });
 }
 
 int run_program(int argc, char** argv) {

@@ -14,6 +14,7 @@ packages=(
     libspdlog-dev libfmt-dev
     libcli11-dev
     libexpected-dev
+    libyaml-cpp-dev
     curl  # tools/quickstart.sh speaks to the cluster with it
 )
 dev_packages=(

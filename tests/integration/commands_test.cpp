@@ -17,7 +17,7 @@ TEST(Commands, HelpNamesEveryCommand) {
     const auto help = run_program({"--help"});
     EXPECT_EQ(help.exit_code, 0);
     for (const char* command : {"up", "coordinator", "worker", "chat", "run", "tokenize",
-                                "perplexity", "inspect", "status", "bench"}) {
+                                "perplexity", "inspect", "status", "bench", "plan"}) {
         EXPECT_NE(help.out.find(std::string("  ") + command), std::string::npos) << command << "\n"
                                                                                  << help.out;
     }
@@ -114,6 +114,70 @@ TEST(Commands, BenchRefusesWhatItCannotMeasure) {
         EXPECT_EQ(bench.out, "");
         EXPECT_NE(bench.err, "");
     }
+}
+
+/// Two machines, one with a card that no build of today can drive.
+std::string described_home() {
+    const auto file = std::filesystem::temp_directory_path() / "potluck-home.yaml";
+    std::ofstream(file) << "nodes:\n"
+                           "  - {name: desk, devices: [{card: 3090}]}\n"
+                           "  - {name: attic, devices: [{card: cpu-ddr4-dual, memory_gib: 16}]}\n";
+    return file.string();
+}
+
+TEST(Commands, PlanRanksDescribedMachines) {
+    const auto home = described_home();
+    const auto plan = run_program({"plan", "qwen3-8b:q4_k", "--nodes", home, "--context", "2048",
+                                   "--slots", "2", "--objective", "throughput", "--json"});
+    EXPECT_EQ(plan.exit_code, 0) << plan.err;
+    boost::system::error_code bad;
+    const auto parsed = boost::json::parse(plan.out, bad);
+    ASSERT_FALSE(bad) << plan.out;
+    const auto& object = parsed.as_object();
+    EXPECT_EQ(object.at("layers").to_number<int>(), 36);
+    EXPECT_TRUE(object.at("exact").as_bool());
+    EXPECT_EQ(object.at("cannot_be_driven").as_array().at(0).as_string(), "desk/3090");
+    const auto& best = object.at("plans").as_array().at(0).as_object();
+    for (const char* figure : {"prefill_tps", "decode_tps", "slots_tps"})
+        EXPECT_GT(best.at(figure).to_number<double>(), 0) << figure;
+    const auto& stage =
+        best.at("instances").as_array().at(0).at("stages").as_array().at(0).as_object();
+    EXPECT_EQ(stage.at("device").as_string(), "desk/3090");
+    EXPECT_FALSE(stage.at("drivable").as_bool());
+
+    const auto table = run_program({"plan", bundled_model(), "--nodes", home});
+    EXPECT_EQ(table.exit_code, 0) << table.err;
+    for (const char* line : {"plan 1", "bottleneck: ", "left out: attic/cpu-ddr4-dual: ",
+                             "cannot be driven by this build: desk/3090"})
+        EXPECT_NE(table.out.find(line), std::string::npos) << line << "\n" << table.out;
+    std::filesystem::remove(home);
+}
+
+TEST(Commands, PlanMeasuresThisMachine) {
+    const auto plan = run_program({"plan", "--threads", "1"});
+    EXPECT_EQ(plan.exit_code, 0) << plan.err;
+    EXPECT_NE(plan.out.find("one device: here/cpu (1 threads"), std::string::npos) << plan.out;
+}
+
+TEST(Commands, PlanRefusesWhatItCannotRead) {
+    const auto home = described_home();
+    const auto fails = [](const std::vector<std::string>& arguments, int code,
+                          const std::string& message) {
+        const auto plan = run_program(arguments);
+        EXPECT_EQ(plan.exit_code, code) << message;
+        EXPECT_EQ(plan.out, "");
+        EXPECT_NE(plan.err.find(message), std::string::npos) << plan.err;
+    };
+    fails({"plan", "qwen3-9b:q4_k", "--nodes", home}, 2, "there is no shape 'qwen3-9b'");
+    fails({"plan", "qwen3moe-small:q4_k", "--nodes", home}, 1, "experts cannot be planned");
+    fails({"plan", "no.gguf", "--nodes", home}, 1, "no.gguf");
+    fails({"plan", "--nodes", "no.yaml"}, 1, "no.yaml: cannot be read");
+    fails({"plan", "--nodes", home, "--context", "9999999"}, 2, "the model was made for");
+    fails({"plan", "--nodes", home, "--objective", "beauty"}, 2, "--objective");
+    fails({"plan", "qwen3-32b:f32", "--nodes", home}, 1, "no plan holds qwen3-32b:f32");
+    std::ofstream(home) << "nodes: [{name: a, devices: [{card: 3091}]}]\n";
+    fails({"plan", "--nodes", home}, 2, home + ":1: card '3091' is not known");
+    std::filesystem::remove(home);
 }
 
 TEST(Commands, InspectNamesWhatIsThere) {

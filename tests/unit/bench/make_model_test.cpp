@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <iterator>
@@ -118,6 +119,31 @@ TEST_F(MakeModel, TellsHowFarItIs) {
                     }));
     EXPECT_EQ(last, all);
     EXPECT_GT(all, 1U << 20);
+}
+
+TEST_F(MakeModel, OutlineIsWhatTheFileHolds) {
+    for (const std::string type : {"q4_k", "q8_0"}) {
+        const auto model = make(type);
+        const auto outline = must(outline_model("qwen3-tiny", type));
+        const auto& config = model.description.config;
+        EXPECT_EQ(outline.layers, config.n_layers);
+        EXPECT_EQ(outline.kv_heads, config.kv_heads);
+        EXPECT_EQ(outline.context, config.context_length);
+        EXPECT_EQ(outline.vocabulary, config.vocabulary);
+        ASSERT_EQ(outline.tensors.size(), model.file->tensors().size());
+        for (const auto& tensor : outline.tensors) {
+            const auto* real = model.file->find_tensor(tensor.name);
+            ASSERT_NE(real, nullptr) << tensor.name;
+            EXPECT_EQ(tensor.type, real->type) << tensor.name;
+            ASSERT_EQ(tensor.dims.size(), real->n_dims) << tensor.name;
+            EXPECT_EQ(tensor.dims[0], real->dims[0]) << tensor.name;
+        }
+    }
+    // The large ones have a head of their own.
+    const auto untied = must(outline_model("qwen3-8b", "q4_k"));
+    EXPECT_EQ(std::count_if(untied.tensors.begin(), untied.tensors.end(),
+                            [](const auto& t) { return t.name == "output.weight"; }),
+              1);
 }
 
 TEST_F(MakeModel, RefusalsNameWhatThereIs) {
