@@ -171,6 +171,7 @@ class Scheduler {
 
     // scheduler_batches.cpp: composition.
     bool compose(SchedulerActions& actions);
+    bool must_not_wait(const Survey& survey) const;
     Survey survey();
     std::size_t batches_wanted(const Survey& survey);
     void plan_decoding(Survey& survey);

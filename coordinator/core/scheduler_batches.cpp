@@ -207,9 +207,25 @@ void Scheduler::plan_prompts(Survey& survey) {
     }
 }
 
+/// Whether a prompt has come of which no row is sent yet, while the slowest stage will have done
+/// all that is in flight well before the first result is back: small batches that follow a large
+/// one are soon done and wait for it.
+bool Scheduler::must_not_wait(const Survey& survey) const {
+    if (in_flight_.size() >= limits_.max_in_flight) return false;
+    const auto is_new = [](const Sequence* sequence) { return !sequence->is_open(); };
+    if (std::none_of(survey.prompts.begin(), survey.prompts.end(), is_new)) return false;
+    nanoseconds work{};
+    nanoseconds passage{};
+    for (const auto& [id, sent] : in_flight_) {
+        work += pacing_->slowest(sent.load);
+        passage = std::max(passage, pacing_->way_through(sent.load));
+    }
+    return 4 * work < 3 * passage;
+}
+
 bool Scheduler::compose(SchedulerActions& actions) {
     Survey plan = survey();
-    const bool sendable = in_flight_.size() < batches_wanted(plan);
+    const bool sendable = in_flight_.size() < batches_wanted(plan) || must_not_wait(plan);
     if (sendable) {
         plan_decoding(plan);
         plan_prompts(plan);
@@ -257,6 +273,7 @@ void Scheduler::send(const Survey& plan, SchedulerActions& actions) {
     batch.rows.reserve(plan.load.rows);
     InFlight& record = in_flight_[batch.id];
     record.id = batch.id;
+    record.load = plan.load;
     for (const auto* list : {&plan.ready, &plan.prompts}) {
         for (Sequence* sequence : *list) {
             if (sequence->planned > 0) add_rows(*sequence, sequence->planned, batch, record);

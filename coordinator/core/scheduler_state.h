@@ -59,6 +59,7 @@ struct Scheduler::InFlight {
         std::size_t until = 0;
     };
     BatchId id;
+    Load load;
     std::vector<Asked> asked;  ///< in the order of their rows
     std::vector<Fed> fed;
 };

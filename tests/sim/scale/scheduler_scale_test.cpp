@@ -24,9 +24,7 @@ using namespace std::chrono_literals;
 
 constexpr std::uint64_t kSeeds = 1000;
 constexpr double kLeastRatio = 0.97;
-/// The aim is 2 for all. What was reached: 2 in all runs but a few of a thousand.
-constexpr double kMostFairShares = 2.5;
-constexpr std::uint64_t kMostLateRuns = 5;
+constexpr double kMostFairShares = 2;
 
 const std::array<std::vector<double>, 3> kShapes = {{{1}, {1, 1, 1, 1}, {1, 2, 4}}};
 constexpr std::array<const char*, 3> kShapeNames = {"1", "1:1:1:1", "1:2:4"};
@@ -193,7 +191,7 @@ TEST(SchedulerScale, NoFirstTokenIsStarved) {
     }
     fmt::print("{} first tokens, {} in {} runs over 2 fair shares, the worst {:.2f}\n",
                first_tokens, late, runs_late, worst);
-    EXPECT_LE(runs_late, kMostLateRuns);
+    EXPECT_EQ(runs_late, 0U);
     if (seeds.one) return;
     EXPECT_GT(first_tokens, 50'000U);
 }
