@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "coordinator/service/served_model.h"
 #include "links/control_link.h"
-#include "links/loopback.h"
 #include "proto/frame.h"
 
 namespace potluck::coordinator {
@@ -20,7 +19,9 @@ constexpr std::chrono::milliseconds kDialTimeout{5000};
 constexpr std::chrono::milliseconds kStatusInterval{700};
 constexpr RequestId kWarmUp(0);  ///< the request that shows that a new pipeline works
 
-proto::Plan to_proto(const Plan& plan, const ModelFacts& facts, const std::string& return_address) {
+/// `name_of` says how a node is called in its certificate.
+proto::Plan to_proto(const Plan& plan, const ModelFacts& facts, const std::string& return_address,
+                     const std::function<std::string(NodeId)>& name_of) {
     proto::Plan message;
     message.set_epoch(plan.epoch.value);
     auto& model = *message.mutable_model();
@@ -38,6 +39,7 @@ proto::Plan to_proto(const Plan& plan, const ModelFacts& facts, const std::strin
         s.set_embedding(stage.part.embedding);
         s.set_head(stage.part.head);
         s.set_address(stage.address);
+        s.set_node_name(name_of(stage.node));
     }
     message.set_context(plan.context);
     message.set_slots(plan.slots);
@@ -65,12 +67,14 @@ struct CoordinatorService::Impl {
     void accept(std::shared_ptr<transport::Connection> connection);
     void on_first_message(const std::shared_ptr<links::ControlLink>& link,
                           const proto::Control& message);
-    void welcome_worker(const std::shared_ptr<links::ControlLink>& link, const proto::Hello& hello);
+    void welcome_worker(const std::shared_ptr<links::ControlLink>& link);
     void welcome_results(const std::shared_ptr<links::ControlLink>& link,
                          const proto::Hello& hello);
     void refuse(const std::shared_ptr<links::ControlLink>& link, const std::string& why);
     void on_worker_message(NodeId node, const proto::Control& message);
     void on_registered(NodeId node, const proto::Register& registration);
+    /// What a worker proves to be; nobody if it is gone.
+    security::NodeIdentity identity_of(NodeId node) const;
 
     // The pipeline.
     void act(const DeploymentActions& actions);
@@ -193,15 +197,23 @@ void CoordinatorService::Impl::refuse(const std::shared_ptr<links::ControlLink>&
     link->send_last(answer);
 }
 
+security::NodeIdentity CoordinatorService::Impl::identity_of(NodeId node) const {
+    const auto found = workers.find(node);
+    if (found == workers.end()) return {};
+    return {security::Role::kWorker, found->second.name};
+}
+
 void CoordinatorService::Impl::on_first_message(const std::shared_ptr<links::ControlLink>& link,
                                                 const proto::Control& message) {
+    if (link->identity().role != security::Role::kWorker)
+        return refuse(link, links::to_string(link->identity()) + " is no worker");
     if (!message.has_hello()) return refuse(link, "the first message must be a greeting");
     const auto& hello = message.hello();
     if (auto version = links::check_hello(hello); !version)
         return refuse(link, version.error().message);
     switch (hello.role()) {
         case proto::Hello::CONTROL:
-            return welcome_worker(link, hello);
+            return welcome_worker(link);
         case proto::Hello::DATA:
             return welcome_results(link, hello);
         default:
@@ -209,10 +221,9 @@ void CoordinatorService::Impl::on_first_message(const std::shared_ptr<links::Con
     }
 }
 
-void CoordinatorService::Impl::welcome_worker(const std::shared_ptr<links::ControlLink>& link,
-                                              const proto::Hello& hello) {
+void CoordinatorService::Impl::welcome_worker(const std::shared_ptr<links::ControlLink>& link) {
     const NodeId node(next_node++);
-    workers[node] = {hello.node_name(), link};
+    workers[node] = {link->identity().name, link};
     proto::Control answer;
     *answer.mutable_hello() = links::make_hello(proto::Hello::CONTROL, "coordinator");
     [[maybe_unused]] const auto told = link->send(answer);
@@ -237,6 +248,8 @@ void CoordinatorService::Impl::welcome_results(const std::shared_ptr<links::Cont
         return refuse(link, fmt::format("no results of epoch {}, stage {} are expected",
                                         hello.epoch(), hello.stage()));
     }
+    if (link->identity() != identity_of(plan->stages.back().node))
+        return refuse(link, link->identity().name + " does not have the last stage");
     proto::Control answer;
     *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, "coordinator");
     if (auto sent = link->send(answer); !sent) return link->close();
@@ -301,7 +314,9 @@ void CoordinatorService::Impl::on_registered(NodeId node, const proto::Register&
     answer.mutable_registered()->set_node_id(node.value);
     [[maybe_unused]] const auto told = workers[node].link->send(answer);
     NodeOffer offer{
-        .node = node, .name = workers[node].name, .address = registration.data_address()};
+        .node = node,
+        .name = workers[node].name,
+        .address = links::reachable(registration.data_address(), workers[node].link->peer())};
     for (const auto& d : registration.devices()) {
         offer.devices.push_back({d.name(), d.arithmetic_class(), d.free_bytes()});
         log::info("worker {} brings {} with {} MiB free", offer.name, d.name(),
@@ -334,7 +349,8 @@ void CoordinatorService::Impl::act(const DeploymentActions& actions) {
             if (events.on_plan) events.on_plan(prepare->plan);
             proto::Control message;
             *message.mutable_prepare()->mutable_plan() =
-                to_proto(prepare->plan, facts, listener->address());
+                to_proto(prepare->plan, facts, listener->address(),
+                         [this](NodeId node) { return identity_of(node).name; });
             broadcast(prepare->plan, message);
         } else if (const auto* connect = std::get_if<ConnectNodes>(&action)) {
             proto::Control message;
@@ -357,23 +373,24 @@ void CoordinatorService::Impl::open_links(const Plan& plan) {
     limits.max_head_bytes = proto::kMaxHeadBytes;
     const std::weak_ptr<int> here = alive;
     const Epoch epoch = plan.epoch;
-    links::dial_data(transport, plan.stages.front().address, limits, kDialTimeout, hello,
-                     [this, here, epoch](Result<std::shared_ptr<transport::Connection>> link) {
-                         if (here.expired()) return;
-                         if (!link) return broken(epoch, link.error());
-                         if (!deployment.plan() || deployment.plan()->epoch != epoch)
-                             return (*link)->close();
-                         to_first = std::move(*link);
-                         to_first->start(std::make_shared<ResultReceiver>(
-                             [](std::span<const std::byte>) {},
-                             [this, here, epoch](const Error& reason) {
-                                 if (here.expired()) return;
-                                 broken(epoch,
-                                        {ErrorCode::kPeerLost,
-                                         "the link to the first stage is lost: " + reason.message});
-                             }));
-                         maybe_links_open(epoch);
-                     });
+    const links::Destination first{plan.stages.front().address,
+                                   identity_of(plan.stages.front().node)};
+    links::dial_and_greet(
+        transport, first, limits, kDialTimeout, hello,
+        [this, here, epoch](Result<std::shared_ptr<transport::Connection>> link) {
+            if (here.expired()) return;
+            if (!link) return broken(epoch, link.error());
+            if (!deployment.plan() || deployment.plan()->epoch != epoch) return (*link)->close();
+            to_first = std::move(*link);
+            to_first->start(std::make_shared<ResultReceiver>(
+                [](std::span<const std::byte>) {},
+                [this, here, epoch](const Error& reason) {
+                    if (here.expired()) return;
+                    broken(epoch, {ErrorCode::kPeerLost,
+                                   "the link to the first stage is lost: " + reason.message});
+                }));
+            maybe_links_open(epoch);
+        });
 }
 
 void CoordinatorService::Impl::maybe_links_open(Epoch epoch) {
@@ -507,7 +524,6 @@ CoordinatorService::~CoordinatorService() = default;
 Result<std::unique_ptr<CoordinatorService>> CoordinatorService::start(
     boost::asio::io_context&, transport::Transport& transport, CoordinatorOptions options,
     CoordinatorEvents events) {
-    POTLUCK_TRY(links::require_loopback(options.listen));
     POTLUCK_ASSIGN(ModelFacts facts, read_model_facts(options.model_path, options.model_id));
     auto impl =
         std::make_unique<Impl>(transport, std::move(options), std::move(events), std::move(facts));
