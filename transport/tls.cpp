@@ -77,7 +77,7 @@ int verify_pinned(X509_STORE_CTX* handshake, void* argument) {
             authority = certificate;
     }
     if (authority == nullptr) {
-        X509_STORE_CTX_set_error(handshake, X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN);
+        X509_STORE_CTX_set_error(handshake, X509_V_ERR_APPLICATION_VERIFICATION);
         return 0;
     }
     const security::StorePtr store(X509_STORE_new());

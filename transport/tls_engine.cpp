@@ -61,6 +61,9 @@ TlsEngine::Progress TlsEngine::handshake() {
 
 std::string TlsEngine::failure() const {
     const long verified = SSL_get_verify_result(ssl_.get());
+    // Of a joining machine alone; OpenSSL has no words for it.
+    if (verified == X509_V_ERR_APPLICATION_VERIFICATION)
+        return "it has no certificate of the authority that the join token names";
     if (verified != X509_V_OK) return X509_verify_cert_error_string(verified);
     return ended_.message();
 }
