@@ -1,5 +1,6 @@
 #include "cli/child_process.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -11,9 +12,31 @@
 #include <thread>
 #include <utility>
 
+#include "base/check.h"
+
 namespace potluck::cli {
 
-Result<ChildProcess> ChildProcess::spawn_self(const std::vector<std::string>& arguments) {
+namespace {
+
+/// The reading end of a pipe that holds `text` and ends after it, or -1 with errno. A pipe takes at
+/// least 64 KiB before anybody reads.
+int filled_pipe(const std::string& text) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) return -1;
+    const auto written = ::write(ends[1], text.data(), text.size());
+    const int why = errno;
+    ::close(ends[1]);
+    if (written == static_cast<ssize_t>(text.size())) return ends[0];
+    ::close(ends[0]);
+    errno = why;
+    return -1;
+}
+
+}  // namespace
+
+Result<ChildProcess> ChildProcess::spawn_self(const std::vector<std::string>& arguments,
+                                              const std::string& secret) {
+    POTLUCK_CHECK(secret.size() <= kMaxSecretBytes);
     std::vector<std::string> owned = arguments;
     std::vector<char*> argv;
     std::string name = "potluck";
@@ -21,10 +44,17 @@ Result<ChildProcess> ChildProcess::spawn_self(const std::vector<std::string>& ar
     for (auto& a : owned)
         argv.push_back(a.data());
     argv.push_back(nullptr);
+    const int secret_fd = filled_pipe(secret);
+    if (secret_fd < 0) {
+        return error(ErrorCode::kResourceExhausted, fmt::format("pipe: {}", std::strerror(errno)));
+    }
     const pid_t parent = ::getpid();
     const pid_t pid = ::fork();
+    const int fork_error = errno;
+    if (pid != 0) ::close(secret_fd);
     if (pid < 0) {
-        return error(ErrorCode::kResourceExhausted, fmt::format("fork: {}", std::strerror(errno)));
+        return error(ErrorCode::kResourceExhausted,
+                     fmt::format("fork: {}", std::strerror(fork_error)));
     }
     if (pid == 0) {
         // A worker must not outlive the one who started it, nor get the terminal's Ctrl-C before
@@ -32,6 +62,12 @@ Result<ChildProcess> ChildProcess::spawn_self(const std::vector<std::string>& ar
         ::prctl(PR_SET_PDEATHSIG, SIGTERM);
         ::setpgid(0, 0);
         if (::getppid() != parent) ::_exit(1);
+        // The copy is not closed on exec; if it is the same descriptor, no copy is made.
+        if (secret_fd == kSecretFd) {
+            ::fcntl(kSecretFd, F_SETFD, 0);
+        } else {
+            ::dup2(secret_fd, kSecretFd);
+        }
         ::execv("/proc/self/exe", argv.data());
         ::_exit(127);
     }

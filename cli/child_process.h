@@ -13,8 +13,14 @@ namespace potluck::cli {
 /// A worker process of `potluck up`. It is told to end (SIGTERM) when its parent dies or lets go.
 class ChildProcess {
   public:
-    /// Runs this program with other arguments.
-    static Result<ChildProcess> spawn_self(const std::vector<std::string>& arguments);
+    /// Where a child finds what it was handed.
+    static constexpr int kSecretFd = 3;
+    static constexpr std::size_t kMaxSecretBytes = 16384;
+
+    /// Runs this program with other arguments. It can read `secret` from kSecretFd, a pipe: nothing
+    /// of it is on a command line, in an environment or on a disk.
+    static Result<ChildProcess> spawn_self(const std::vector<std::string>& arguments,
+                                           const std::string& secret);
     ChildProcess(ChildProcess&& other) noexcept;
     ChildProcess& operator=(ChildProcess&&) = delete;
     ~ChildProcess();

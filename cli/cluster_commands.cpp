@@ -22,10 +22,13 @@
 #include "cli/commands.h"
 #include "cli/devices.h"
 #include "cli/failure.h"
+#include "cli/state_directory.h"
 #include "coordinator/api/server.h"
 #include "coordinator/service/coordinator_service.h"
-#include "transport/tcp.h"
-#include "worker/service/worker_service.h"
+#include "coordinator/service/enrolment_desk.h"
+#include "security/state_files.h"
+#include "transport/address.h"
+#include "transport/tls.h"
 
 namespace potluck::cli {
 namespace {
@@ -36,7 +39,8 @@ constexpr std::uint32_t kLargestChunk = 512;
 /// A coordinator with its API on one loop.
 struct Coordinator {
     boost::asio::io_context loop{1};
-    std::unique_ptr<transport::Transport> transport = transport::make_tcp_transport(loop);
+    std::unique_ptr<coordinator::EnrolmentDesk> desk;
+    std::unique_ptr<transport::Transport> transport;
     std::unique_ptr<coordinator::CoordinatorService> service;
     std::unique_ptr<coordinator::ApiServer> api;
 };
@@ -54,7 +58,13 @@ std::chrono::milliseconds milliseconds(double seconds) {
     return std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(seconds));
 }
 
-Status start(Coordinator& c, const ClusterOptions& options, const std::string& listen) {
+/// `desk`: whether machines without a certificate may ask for one.
+Status start(Coordinator& c, const ClusterOptions& options, const security::ClusterState& cluster,
+             const std::string& listen, std::unique_ptr<coordinator::EnrolmentDesk> desk) {
+    c.desk = std::move(desk);
+    transport::TlsOptions tls{.credentials = cluster.coordinator};
+    if (c.desk) tls.on_anonymous = [&c](auto connection) { c.desk->accept(std::move(connection)); };
+    POTLUCK_ASSIGN(c.transport, transport::make_tls_transport(c.loop, std::move(tls)));
     coordinator::CoordinatorOptions settings;
     settings.model_path = options.model;
     settings.listen = listen;
@@ -141,18 +151,12 @@ Result<std::vector<std::string>> worker_devices(const ClusterOptions& options) {
     return devices;
 }
 
-std::vector<std::string> worker_arguments(const ClusterOptions& options,
-                                          const std::string& coordinator, std::uint32_t index,
+std::vector<std::string> worker_arguments(const ClusterOptions& options, std::uint32_t index,
                                           const std::string& devices, std::uint64_t memory_bytes) {
-    std::vector<std::string> arguments = {"worker",
-                                          "--coordinator",
-                                          coordinator,
-                                          "--name",
-                                          fmt::format("local-{}", index + 1),
-                                          "--devices",
-                                          devices,
-                                          "--memory",
-                                          fmt::format("{}", memory_bytes)};
+    std::vector<std::string> arguments = {
+        "worker",   "--identity-fd", std::to_string(ChildProcess::kSecretFd),
+        "--listen", "127.0.0.1:0",   "--devices",
+        devices,    "--memory",      fmt::format("{}", memory_bytes)};
     std::size_t threads = options.cpu.threads;
     if (threads == 0)
         threads = std::max<std::size_t>(std::thread::hardware_concurrency() / options.workers, 1);
@@ -175,16 +179,25 @@ int run_up(const ClusterOptions& options) {
     log::init(options.verbose ? log::Level::kInfo : log::Level::kWarning, "coordinator");
     const auto devices = worker_devices(options);
     if (!devices) return fail(devices.error());
+    // A cluster of its own, which is on no disk and ends with this process.
+    const auto now = std::chrono::system_clock::now();
+    const auto cluster = security::make_cluster("127.0.0.1:0", now);
+    if (!cluster) return fail(cluster.error());
     Coordinator c;
-    if (auto started = start(c, options, "127.0.0.1:0"); !started) return fail(started.error());
+    if (auto started = start(c, options, *cluster, "127.0.0.1:0", nullptr); !started)
+        return fail(started.error());
     // The workers share this machine: each may take its part of what is free now.
     auto probe = make_devices("cpu", {.threads = 1});
     if (!probe) return fail(probe.error());
     const std::uint64_t memory_bytes = probe->front()->free_bytes() / options.workers;
     std::vector<ChildProcess> children;
     for (std::uint32_t i = 0; i < options.workers; ++i) {
+        auto credentials = security::issue(
+            cluster->authority, {security::Role::kWorker, fmt::format("local-{}", i + 1)}, now);
+        if (!credentials) return fail(credentials.error());
         auto child = ChildProcess::spawn_self(
-            worker_arguments(options, c.service->worker_address(), i, (*devices)[i], memory_bytes));
+            worker_arguments(options, i, (*devices)[i], memory_bytes),
+            security::to_json({c.service->worker_address(), std::move(*credentials)}));
         if (!child) return fail(child.error());
         children.push_back(std::move(*child));
     }
@@ -213,39 +226,32 @@ int run_up(const ClusterOptions& options) {
 
 int run_coordinator(const ClusterOptions& options) {
     log::init(options.verbose ? log::Level::kInfo : log::Level::kWarning, "coordinator");
+    const auto directory = state_directory(options.dir);
+    if (!directory) return fail(directory.error());
+    const auto cluster = security::read_cluster(*directory);
+    if (!cluster) return fail(cluster.error());
+    auto proved =
+        security::check_credentials(cluster->coordinator, std::chrono::system_clock::now());
+    if (!proved)
+        return fail(
+            {proved.error().code, "the coordinator's certificate: " + proved.error().message});
+    std::string listen = options.listen;
+    if (listen.empty()) {
+        const auto address = transport::parse_address(cluster->address);
+        if (!address) return fail(address.error());
+        listen = fmt::format(":{}", address->port);
+    }
     Coordinator c;
-    if (auto started = start(c, options, options.listen); !started) return fail(started.error());
-    std::cout << fmt::format("workers join with: potluck worker --coordinator {}",
-                             c.service->worker_address())
+    auto desk = std::make_unique<coordinator::EnrolmentDesk>(c.loop, cluster->authority,
+                                                             security::open_registry(*directory));
+    if (auto started = start(c, options, *cluster, listen, std::move(desk)); !started)
+        return fail(started.error());
+    std::cout << fmt::format(
+                     "cluster {}: listening at {}; workers join with: potluck worker --join TOKEN "
+                     "(potluck token new)",
+                     cluster->id, c.service->worker_address())
               << std::endl;
     serve(c, [] {});
-    return 0;
-}
-
-int run_worker(const WorkerCommandOptions& options) {
-    std::string name = options.name;
-    if (name.empty()) {
-        char host[256] = {};
-        ::gethostname(host, sizeof host - 1);
-        name = host;
-    }
-    log::init(options.verbose ? log::Level::kInfo : log::Level::kWarning, "worker " + name);
-    auto devices = make_worker_devices(options.devices, options.cpu);
-    if (!devices) return fail(devices.error());
-    boost::asio::io_context loop(1);
-    const auto transport = transport::make_tcp_transport(loop);
-    worker::WorkerOptions settings{.name = name,
-                                   .coordinator = options.coordinator,
-                                   .listen = options.listen,
-                                   .memory_bytes = options.memory_bytes};
-    auto service = worker::WorkerService::start(loop, *transport, std::move(settings),
-                                                std::move(*devices), [&loop] { loop.stop(); });
-    if (!service) return fail(service.error());
-    boost::asio::signal_set stop(loop, SIGINT, SIGTERM);
-    stop.async_wait([&](const boost::system::error_code& cancelled, int) {
-        if (!cancelled) loop.stop();
-    });
-    loop.run();
     return 0;
 }
 

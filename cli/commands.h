@@ -130,7 +130,8 @@ struct ClusterOptions {
     DeviceOptions cpu;
     std::string host = "127.0.0.1";
     std::uint16_t port = 8080;
-    std::string listen = "127.0.0.1:7070";  ///< for workers, of `coordinator`
+    std::string dir;     ///< of `coordinator`: where `init` put the cluster
+    std::string listen;  ///< for workers, of `coordinator`; empty: the cluster's port, everywhere
     std::vector<std::uint32_t> split;
     std::uint32_t context = 0;
     std::uint32_t slots = 8;
@@ -151,15 +152,37 @@ int run_up(const ClusterOptions& options);
 int run_coordinator(const ClusterOptions& options);
 
 struct WorkerCommandOptions {
-    std::string coordinator;
+    std::string join;         ///< token, "-": on standard input; empty: it has joined before
+    std::string dir;          ///< where its certificate is kept
+    std::string coordinator;  ///< another address than the one that it joined at
+    int identity_fd = -1;     ///< of a worker of `up`: a pipe instead of `dir`
     std::string name;
-    std::string listen = "127.0.0.1:0";
+    std::string listen = "0.0.0.0:0";
     std::string devices = "cpu";
     DeviceOptions cpu;
     std::uint64_t memory_bytes = 0;
     bool verbose = false;
 };
 int run_worker(const WorkerCommandOptions& options);
+
+/// Makes a cluster: its authority, the coordinator's certificate, a join token.
+struct InitOptions {
+    std::string dir;
+    std::string address;  ///< where workers will find the coordinator; empty: as good as we know
+    double hours = 24;    ///< of the first token
+    std::uint32_t uses = 16;
+};
+int run_init(const InitOptions& options);
+
+struct TokenOptions {
+    std::string dir;
+    double hours = 24;
+    std::uint32_t uses = 1;
+    std::string id;  ///< to revoke
+};
+int run_token_new(const TokenOptions& options);
+int run_token_list(const TokenOptions& options);
+int run_token_revoke(const TokenOptions& options);
 
 struct KeyNewOptions {
     std::string name;

@@ -13,6 +13,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
+#include "security/enrolments.h"
 
 namespace potluck::cli {
 
@@ -78,6 +79,12 @@ void add_local(CLI::App& command, LocalModelOptions& local) {
     add_kv(command, local.kv_type);
     add_rope(command, local.rope);
     command.add_flag("--verbose,-v", local.verbose, "print load, prefill and decode times");
+}
+
+void add_dir(CLI::App& command, std::string& dir) {
+    command
+        .add_option("--dir", dir, "where certificates are kept; default: ~/.local/share/potluck")
+        ->type_name("DIR");
 }
 
 void add_cluster(CLI::App& command, ClusterOptions& o) {
@@ -149,6 +156,8 @@ struct Program {
     WorkerCommandOptions worker;
     ChatCommandOptions chat, status;
     KeyNewOptions key_new;
+    InitOptions init;
+    TokenOptions token;
     std::string tokenize_model = default_model();
     std::string inspect_model;
     bool inspect_brief = false;
@@ -162,6 +171,7 @@ struct Program {
     void add_plan();
     void add_client_commands();
     void add_key_commands();
+    void add_init_commands();
 };
 
 Program::Program() {
@@ -170,6 +180,7 @@ Program::Program() {
     run.local.model = perplexity.local.model = bench.model = plan.model = up.model =
         coordinator.model = tokenize_model;
     add_cluster_commands();
+    add_init_commands();
     add_client_commands();
     add_key_commands();
     add_local_commands();
@@ -192,14 +203,23 @@ void Program::add_cluster_commands() {
 
     auto* c = app.add_subcommand("coordinator", "Start a coordinator that waits for workers");
     add_cluster(*c, coordinator);
+    add_dir(*c, coordinator.dir);
     c->add_option("--listen", coordinator.listen,
-                  "where workers join; only loopback until links are authenticated")
-        ->capture_default_str();
+                  "where workers join; default: the port of `potluck init`, on all addresses");
     c->callback([this] { exit_code = run_coordinator(coordinator); });
 
     auto* w = app.add_subcommand("worker", "Bring this machine's devices to a coordinator");
-    w->add_option("--coordinator,-c", worker.coordinator, "its address, host:port")->required();
-    w->add_option("--name", worker.name, "for people; default: the host's name");
+    w->add_option("--join", worker.join,
+                  "a token of `potluck init` or `potluck token new`, for the first time; -: read "
+                  "from standard input")
+        ->envname("POTLUCK_JOIN")
+        ->type_name("TOKEN");
+    add_dir(*w, worker.dir);
+    w->add_option("--coordinator,-c", worker.coordinator,
+                  "its address, host:port; default: where this machine joined");
+    w->add_option("--identity-fd", worker.identity_fd)->group("");  // how `up` starts workers
+    w->add_option("--name", worker.name,
+                  "to join with; default: the host's name. The coordinator may add a number");
     w->add_option("--listen", worker.listen, "where other workers reach this one")
         ->capture_default_str();
     w->add_option("--devices", worker.devices, "e.g. cpu,cpu; for tests cpu:paced=10ms")
@@ -211,6 +231,39 @@ void Program::add_cluster_commands() {
         ->transform(CLI::AsSizeValue(false));
     w->add_flag("--verbose,-v", worker.verbose, "say more on stderr");
     w->callback([this] { exit_code = run_worker(worker); });
+}
+
+void Program::add_init_commands() {
+    const auto add_validity = [](CLI::App& command, double& hours, std::uint32_t& uses) {
+        command.add_option("--hours", hours, "how long the token can be used")
+            ->check(CLI::Range(0.001, 87600.0))
+            ->capture_default_str();
+        command.add_option("--uses", uses, "how many machines may join with the token")
+            ->check(CLI::Range(std::uint32_t{1}, security::kMaxUses))
+            ->capture_default_str();
+    };
+    auto* i = app.add_subcommand(
+        "init", "Make a cluster: certificates for the coordinator, a token to join with on stdout");
+    add_dir(*i, init.dir);
+    i->add_option("--address", init.address,
+                  "where workers will find the coordinator, host:port; default: this machine's "
+                  "address, port 7070");
+    add_validity(*i, init.hours, init.uses);
+    i->callback([this] { exit_code = run_init(init); });
+
+    auto* t = app.add_subcommand("token", "Tokens that let machines join");
+    t->require_subcommand(1);
+    auto* n = t->add_subcommand("new", "Make a token: it is shown once, on stdout");
+    add_dir(*n, token.dir);
+    add_validity(*n, token.hours, token.uses);
+    n->callback([this] { exit_code = run_token_new(token); });
+    auto* l = t->add_subcommand("list", "Show the tokens and what is left of them");
+    add_dir(*l, token.dir);
+    l->callback([this] { exit_code = run_token_list(token); });
+    auto* r = t->add_subcommand("revoke", "Nobody can join with this token any more");
+    add_dir(*r, token.dir);
+    r->add_option("id", token.id, "as `potluck token list` shows it")->required();
+    r->callback([this] { exit_code = run_token_revoke(token); });
 }
 
 void Program::add_client_commands() {

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "proto/frame.h"
+#include "transport/address.h"
 
 namespace potluck::links {
 
@@ -81,35 +82,74 @@ void ControlLink::on_closed(const Error& reason) {
     if (handler) handler(reason);
 }
 
-void dial_data(transport::Transport& transport, const std::string& address,
-               const transport::Limits& limits, std::chrono::milliseconds timeout,
-               const proto::Hello& hello, transport::DialHandler on_done) {
+std::string to_string(const security::NodeIdentity& node) {
+    switch (node.role) {
+        case security::Role::kCoordinator:
+            return "the coordinator";
+        case security::Role::kWorker:
+            return node.name;
+        case security::Role::kUnknown:
+            break;
+    }
+    return "somebody unknown";
+}
+
+std::string reachable(const std::string& announced, const std::string& peer) {
+    auto address = transport::parse_address(announced);
+    const auto seen = transport::parse_address(peer);
+    if (!address || !seen) return announced;
+    if (!address->host.empty() && address->host != "0.0.0.0" && address->host != "::")
+        return announced;
+    address->host = seen->host;
+    return transport::to_string(*address);
+}
+
+namespace {
+
+/// Says Hello on a new connection and waits for the answer.
+void greet(std::shared_ptr<transport::Connection> connection, const std::string& address,
+           const proto::Hello& hello, const transport::DialHandler& on_done) {
+    auto link = std::make_shared<std::shared_ptr<ControlLink>>();
+    ControlLink::Handler handler;
+    handler.on_message = [link, on_done, address](const proto::Control& message) {
+        const auto greeted = std::exchange(*link, nullptr);
+        const auto version =
+            message.has_hello()
+                ? check_hello(message.hello())
+                : Result<std::uint16_t>(error(ErrorCode::kCorrupt, "no greeting came"));
+        if (version) return on_done(greeted->release());
+        greeted->close();
+        on_done(with_context(version.error(), address));
+    };
+    handler.on_closed = [link, on_done, address](const Error& reason) {
+        link->reset();
+        on_done(with_context(reason, address));
+    };
+    *link = ControlLink::attach(std::move(connection), std::move(handler));
+    proto::Control greeting;
+    *greeting.mutable_hello() = hello;
+    if (auto sent = (*link)->send(greeting); !sent) {
+        std::exchange(*link, nullptr)->close();
+        on_done(with_context(std::move(sent.error()), address));
+    }
+}
+
+}  // namespace
+
+void dial_and_greet(transport::Transport& transport, const Destination& to,
+                    const transport::Limits& limits, std::chrono::milliseconds timeout,
+                    const proto::Hello& hello, transport::DialHandler on_done) {
     transport.dial(
-        address, limits, timeout, [=](Result<std::shared_ptr<transport::Connection>> dialled) {
+        to.address, limits, timeout, [=](Result<std::shared_ptr<transport::Connection>> dialled) {
             if (!dialled) return on_done(std::move(dialled));
-            auto link = std::make_shared<std::shared_ptr<ControlLink>>();
-            ControlLink::Handler handler;
-            handler.on_message = [link, on_done, address](const proto::Control& message) {
-                const auto greeted = std::exchange(*link, nullptr);
-                const auto version =
-                    message.has_hello()
-                        ? check_hello(message.hello())
-                        : Result<std::uint16_t>(error(ErrorCode::kCorrupt, "no greeting came"));
-                if (version) return on_done(greeted->release());
-                greeted->close();
-                on_done(with_context(version.error(), address));
-            };
-            handler.on_closed = [link, on_done, address](const Error& reason) {
-                link->reset();
-                on_done(with_context(reason, address));
-            };
-            *link = ControlLink::attach(std::move(*dialled), std::move(handler));
-            proto::Control greeting;
-            *greeting.mutable_hello() = hello;
-            if (auto sent = (*link)->send(greeting); !sent) {
-                std::exchange(*link, nullptr)->close();
-                on_done(with_context(std::move(sent.error()), address));
+            const auto found = (*dialled)->identity();
+            if (found != to.node) {
+                (*dialled)->close();
+                return on_done(
+                    error(ErrorCode::kPeerLost, fmt::format("{} is {}, not {}", to.address,
+                                                            to_string(found), to_string(to.node))));
             }
+            greet(std::move(*dialled), to.address, hello, on_done);
         });
 }
 

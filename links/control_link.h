@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "proto/control.h"
+#include "security/identity.h"
 #include "transport/api.h"
 
 namespace potluck::links {
@@ -43,6 +44,10 @@ class ControlLink : public transport::Receiver, public std::enable_shared_from_t
     /// Gives the connection up to another receiver (a data link after its greeting).
     std::shared_ptr<transport::Connection> release();
     std::string peer() const { return connection_ ? connection_->peer() : "closed"; }
+    /// What the peer proved to be; unknown once closed.
+    security::NodeIdentity identity() const {
+        return connection_ ? connection_->identity() : security::NodeIdentity{};
+    }
 
     Result<std::span<std::byte>> on_head(std::span<const std::byte> head,
                                          std::size_t payload_bytes) override;
@@ -57,10 +62,23 @@ class ControlLink : public transport::Receiver, public std::enable_shared_from_t
     Handler handler_;
 };
 
-/// Dials, says Hello and waits for a welcome. `on_done` gets the greeted connection, or why there
-/// is none.
-void dial_data(transport::Transport& transport, const std::string& address,
-               const transport::Limits& limits, std::chrono::milliseconds timeout,
-               const proto::Hello& hello, transport::DialHandler on_done);
+/// Where to dial: an address of a network and who must be there.
+struct Destination {
+    std::string address;
+    security::NodeIdentity node;
+};
+
+/// Dials, checks who answers, says Hello and waits for a welcome. `on_done` gets the greeted
+/// connection, or why there is none.
+void dial_and_greet(transport::Transport& transport, const Destination& to,
+                    const transport::Limits& limits, std::chrono::milliseconds timeout,
+                    const proto::Hello& hello, transport::DialHandler on_done);
+
+/// "kitchen", "the coordinator" or "somebody unknown".
+std::string to_string(const security::NodeIdentity& node);
+
+/// A node that listens on all its addresses cannot name one: `announced` with the host of `peer`,
+/// the other end of a connection to it, instead of 0.0.0.0 or [::].
+std::string reachable(const std::string& announced, const std::string& peer);
 
 }  // namespace potluck::links

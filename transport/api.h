@@ -15,6 +15,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "security/identity.h"
 
 namespace potluck::transport {
 
@@ -62,6 +63,9 @@ class Connection {
     virtual void start(std::shared_ptr<Receiver> receiver) = 0;
     virtual void close() = 0;
     virtual std::string peer() const = 0;  ///< for messages
+    /// Who the other side proved to be: kUnknown if this transport asks for no proof, or on a
+    /// connection that was handed over as anonymous.
+    virtual security::NodeIdentity identity() const { return {}; }
 };
 
 /// Letting go of it closes it; connections that it accepted stay.

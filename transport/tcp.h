@@ -1,7 +1,8 @@
 #pragma once
 
-// Frames over TCP. Everything runs on the thread that runs `loop`, which must outlive the
-// transport, its listeners and its connections.
+// Frames over plain TCP: nothing is secret and nobody proves who they are, so that no service uses
+// it; tests and benchmarks compare with it. Everything runs on the thread that runs `loop`, which
+// must outlive the transport, its listeners and its connections.
 
 #include <memory>
 

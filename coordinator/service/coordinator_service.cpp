@@ -9,10 +9,10 @@
 
 #include "base/log.h"
 #include "coordinator/core/step_samples.h"
+#include "coordinator/service/plan_message.h"
 #include "coordinator/service/result_receiver.h"
 #include "coordinator/service/served_model.h"
 #include "links/control_link.h"
-#include "links/loopback.h"
 #include "proto/frame.h"
 
 namespace potluck::coordinator {
@@ -21,40 +21,6 @@ namespace {
 constexpr std::chrono::milliseconds kDialTimeout{5000};
 constexpr std::chrono::milliseconds kStatusInterval{700};
 constexpr RequestId kWarmUp(0);  ///< the request that shows that a new pipeline works
-
-proto::Plan to_proto(const Plan& plan, const ModelFacts& facts, const std::string& return_address) {
-    proto::Plan message;
-    message.set_epoch(plan.epoch.value);
-    auto& model = *message.mutable_model();
-    model.set_name(proto::to_utf8(facts.served.id));
-    model.set_path(facts.path);
-    model.set_file_bytes(facts.file_bytes);
-    model.set_width(facts.config.width);
-    auto& pipeline = *message.add_pipelines();
-    for (const auto& stage : plan.stages) {
-        auto& s = *pipeline.add_stages();
-        s.set_node_id(stage.node.value);
-        s.set_device(stage.device);
-        s.set_layer_begin(stage.part.begin);
-        s.set_layer_end(stage.part.end);
-        s.set_embedding(stage.part.embedding);
-        s.set_head(stage.part.head);
-        s.set_address(stage.address);
-    }
-    message.set_context(plan.context);
-    message.set_slots(plan.slots);
-    message.set_kv_pages(plan.kv_pages);
-    message.set_page_tokens(plan.page_tokens);
-    message.set_kv_k_type(std::string(to_string(plan.kv.k)));
-    message.set_kv_v_type(std::string(to_string(plan.kv.v)));
-    message.set_rope_scaling(std::string(to_string(facts.rotary.scaling)));
-    message.set_rope_factor(facts.rotary.factor);
-    message.set_rope_base(facts.rotary.base);
-    message.set_max_batch_rows(plan.max_batch_rows);
-    message.set_max_in_flight(plan.max_in_flight);
-    message.set_return_address(return_address);
-    return message;
-}
 
 }  // namespace
 
@@ -72,7 +38,7 @@ struct CoordinatorService::Impl {
     void accept(std::shared_ptr<transport::Connection> connection);
     void on_first_message(const std::shared_ptr<links::ControlLink>& link,
                           const proto::Control& message);
-    void welcome_worker(const std::shared_ptr<links::ControlLink>& link, const proto::Hello& hello);
+    void welcome_worker(const std::shared_ptr<links::ControlLink>& link);
     void welcome_results(const std::shared_ptr<links::ControlLink>& link,
                          const proto::Hello& hello);
     void refuse(const std::shared_ptr<links::ControlLink>& link, const std::string& why);
@@ -80,6 +46,8 @@ struct CoordinatorService::Impl {
     void on_registered(NodeId node, const proto::Register& registration);
     void on_step_times(NodeId node, const proto::StepTimes& message);
     void observe(StageIndex stage, const StepSample& sample);
+    /// What a worker proves to be; nobody if it is gone.
+    security::NodeIdentity identity_of(NodeId node) const;
 
     // The pipeline.
     void act(const DeploymentActions& actions);
@@ -179,15 +147,23 @@ void CoordinatorService::Impl::refuse(const std::shared_ptr<links::ControlLink>&
     link->send_last(answer);
 }
 
+security::NodeIdentity CoordinatorService::Impl::identity_of(NodeId node) const {
+    const auto found = workers.find(node);
+    if (found == workers.end()) return {};
+    return {security::Role::kWorker, found->second.name};
+}
+
 void CoordinatorService::Impl::on_first_message(const std::shared_ptr<links::ControlLink>& link,
                                                 const proto::Control& message) {
+    if (link->identity().role != security::Role::kWorker)
+        return refuse(link, links::to_string(link->identity()) + " is no worker");
     if (!message.has_hello()) return refuse(link, "the first message must be a greeting");
     const auto& hello = message.hello();
     if (auto version = links::check_hello(hello); !version)
         return refuse(link, version.error().message);
     switch (hello.role()) {
         case proto::Hello::CONTROL:
-            return welcome_worker(link, hello);
+            return welcome_worker(link);
         case proto::Hello::DATA:
             return welcome_results(link, hello);
         default:
@@ -195,10 +171,9 @@ void CoordinatorService::Impl::on_first_message(const std::shared_ptr<links::Con
     }
 }
 
-void CoordinatorService::Impl::welcome_worker(const std::shared_ptr<links::ControlLink>& link,
-                                              const proto::Hello& hello) {
+void CoordinatorService::Impl::welcome_worker(const std::shared_ptr<links::ControlLink>& link) {
     const NodeId node(next_node++);
-    workers[node] = {hello.node_name(), link};
+    workers[node] = {link->identity().name, link};
     proto::Control answer;
     *answer.mutable_hello() = links::make_hello(proto::Hello::CONTROL, "coordinator");
     [[maybe_unused]] const auto told = link->send(answer);
@@ -223,6 +198,8 @@ void CoordinatorService::Impl::welcome_results(const std::shared_ptr<links::Cont
         return refuse(link, fmt::format("no results of epoch {}, stage {} are expected",
                                         hello.epoch(), hello.stage()));
     }
+    if (link->identity() != identity_of(plan->stages.back().node))
+        return refuse(link, link->identity().name + " does not have the last stage");
     proto::Control answer;
     *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, "coordinator");
     if (auto sent = link->send(answer); !sent) return link->close();
@@ -289,7 +266,9 @@ void CoordinatorService::Impl::on_registered(NodeId node, const proto::Register&
     answer.mutable_registered()->set_node_id(node.value);
     [[maybe_unused]] const auto told = workers[node].link->send(answer);
     NodeOffer offer{
-        .node = node, .name = workers[node].name, .address = registration.data_address()};
+        .node = node,
+        .name = workers[node].name,
+        .address = links::reachable(registration.data_address(), workers[node].link->peer())};
     for (const auto& d : registration.devices()) {
         offer.devices.push_back({d.name(), d.arithmetic_class(), d.free_bytes()});
         log::info("worker {} brings {} with {} MiB free", offer.name, d.name(),
@@ -343,7 +322,8 @@ void CoordinatorService::Impl::act(const DeploymentActions& actions) {
             early_samples.clear();
             proto::Control message;
             *message.mutable_prepare()->mutable_plan() =
-                to_proto(prepare->plan, facts, listener->address());
+                to_proto(prepare->plan, facts, listener->address(),
+                         [this](NodeId node) { return identity_of(node).name; });
             broadcast(prepare->plan, message);
         } else if (const auto* connect = std::get_if<ConnectNodes>(&action)) {
             proto::Control message;
@@ -366,23 +346,24 @@ void CoordinatorService::Impl::open_links(const Plan& plan) {
     limits.max_head_bytes = proto::kMaxHeadBytes;
     const std::weak_ptr<int> here = alive;
     const Epoch epoch = plan.epoch;
-    links::dial_data(transport, plan.stages.front().address, limits, kDialTimeout, hello,
-                     [this, here, epoch](Result<std::shared_ptr<transport::Connection>> link) {
-                         if (here.expired()) return;
-                         if (!link) return broken(epoch, link.error());
-                         if (!deployment.plan() || deployment.plan()->epoch != epoch)
-                             return (*link)->close();
-                         to_first = std::move(*link);
-                         to_first->start(std::make_shared<ResultReceiver>(
-                             [](std::span<const std::byte>) {},
-                             [this, here, epoch](const Error& reason) {
-                                 if (here.expired()) return;
-                                 broken(epoch,
-                                        {ErrorCode::kPeerLost,
-                                         "the link to the first stage is lost: " + reason.message});
-                             }));
-                         maybe_links_open(epoch);
-                     });
+    const links::Destination first{plan.stages.front().address,
+                                   identity_of(plan.stages.front().node)};
+    links::dial_and_greet(
+        transport, first, limits, kDialTimeout, hello,
+        [this, here, epoch](Result<std::shared_ptr<transport::Connection>> link) {
+            if (here.expired()) return;
+            if (!link) return broken(epoch, link.error());
+            if (!deployment.plan() || deployment.plan()->epoch != epoch) return (*link)->close();
+            to_first = std::move(*link);
+            to_first->start(std::make_shared<ResultReceiver>(
+                [](std::span<const std::byte>) {},
+                [this, here, epoch](const Error& reason) {
+                    if (here.expired()) return;
+                    broken(epoch, {ErrorCode::kPeerLost,
+                                   "the link to the first stage is lost: " + reason.message});
+                }));
+            maybe_links_open(epoch);
+        });
 }
 
 void CoordinatorService::Impl::maybe_links_open(Epoch epoch) {
@@ -518,7 +499,6 @@ CoordinatorService::~CoordinatorService() = default;
 Result<std::unique_ptr<CoordinatorService>> CoordinatorService::start(
     boost::asio::io_context&, transport::Transport& transport, CoordinatorOptions options,
     CoordinatorEvents events) {
-    POTLUCK_TRY(links::require_loopback(options.listen));
     POTLUCK_ASSIGN(ModelFacts facts,
                    read_model_facts(options.model_path, options.model_id, options.rotary));
     POTLUCK_TRY(model::check_context(facts.config, options.deployment.plan.context));

@@ -24,9 +24,8 @@ namespace potluck::coordinator {
 
 struct CoordinatorOptions {
     std::string model_path;
-    std::string model_id;  ///< as clients name it; empty: the file's name
-    std::string listen =
-        "127.0.0.1:0";  ///< for workers; only loopback until links are authenticated
+    std::string model_id;                ///< as clients name it; empty: the file's name
+    std::string listen = "127.0.0.1:0";  ///< for workers
     model::RotaryOverride rotary;
     DeploymentOptions deployment;
     SchedulerOptions scheduler;

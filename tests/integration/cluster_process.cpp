@@ -60,12 +60,6 @@ pid_t spawn(const std::vector<std::string>& arguments, const std::string& in,
     ::_exit(127);
 }
 
-std::uint16_t free_port() {
-    boost::asio::io_context loop;
-    tcp::acceptor acceptor(loop, tcp::endpoint(boost::asio::ip::address_v4::loopback(), 0));
-    return acceptor.local_endpoint().port();
-}
-
 }  // namespace
 
 std::string program() {
@@ -90,14 +84,17 @@ Finished run_program(const std::vector<std::string>& arguments, const std::strin
     return finished;
 }
 
-Cluster::Cluster(const std::vector<std::string>& arguments)
-    : port_(free_port()), log_(scratch_file("log")) {
-    std::vector<std::string> all = {"up", "--port", std::to_string(port_)};
-    all.insert(all.end(), arguments.begin(), arguments.end());
-    pid_ = spawn(all, "/dev/null", log_, log_);
+std::uint16_t free_port() {
+    boost::asio::io_context loop;
+    tcp::acceptor acceptor(loop, tcp::endpoint(boost::asio::ip::address_v4::loopback(), 0));
+    return acceptor.local_endpoint().port();
 }
 
-Cluster::~Cluster() {
+Process::Process(const std::vector<std::string>& arguments) : log_(scratch_file("log")) {
+    pid_ = spawn(arguments, "/dev/null", log_, log_);
+}
+
+Process::~Process() {
     if (running()) {
         signal(SIGTERM);
         wait_for_exit();
@@ -105,7 +102,7 @@ Cluster::~Cluster() {
     std::filesystem::remove(log_);
 }
 
-bool Cluster::running() {
+bool Process::running() {
     if (pid_ < 0) return false;
     int status = 0;
     if (::waitpid(pid_, &status, WNOHANG) != pid_) return true;
@@ -114,7 +111,7 @@ bool Cluster::running() {
     return false;
 }
 
-int Cluster::wait_for_exit() {
+int Process::wait_for_exit() {
     const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     while (running() && std::chrono::steady_clock::now() < until) {
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
@@ -128,13 +125,39 @@ int Cluster::wait_for_exit() {
     return exit_code_;
 }
 
-void Cluster::signal(int number) {
+bool Process::wait_for(const std::string& text) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (output().find(text) == std::string::npos) {
+        if (!running() || std::chrono::steady_clock::now() > until) return false;
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return true;
+}
+
+void Process::signal(int number) {
     if (pid_ >= 0) ::kill(pid_, number);
 }
 
-std::string Cluster::output() const {
+std::string Process::output() const {
     return read_file(log_);
 }
+
+namespace {
+
+std::vector<std::string> with_port(const std::vector<std::string>& arguments,
+                                   const std::string& command, std::uint16_t port) {
+    std::vector<std::string> all = {command, "--port", std::to_string(port)};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    return all;
+}
+
+}  // namespace
+
+Cluster::Cluster(const std::vector<std::string>& arguments, const std::string& command)
+    : Cluster(arguments, command, free_port()) {}
+Cluster::Cluster(const std::vector<std::string>& arguments, const std::string& command,
+                 std::uint16_t port)
+    : Process(with_port(arguments, command, port)), port_(port) {}
 
 std::vector<int> Cluster::worker_pids() const {
     const std::string text = output();

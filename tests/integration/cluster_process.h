@@ -29,21 +29,38 @@ struct HttpAnswer {
     std::map<std::string, std::string> headers;  ///< names in lower case
 };
 
-/// `potluck up` with a free port. Stopped (SIGTERM) when it goes out of scope.
-class Cluster {
+/// A port of 127.0.0.1 that nobody has now.
+std::uint16_t free_port();
+
+/// The program, running. Stopped (SIGTERM) when it goes out of scope.
+class Process {
   public:
-    explicit Cluster(const std::vector<std::string>& arguments);
-    ~Cluster();
-    Cluster(const Cluster&) = delete;
-    Cluster& operator=(const Cluster&) = delete;
+    explicit Process(const std::vector<std::string>& arguments);
+    ~Process();
+    Process(const Process&) = delete;
+    Process& operator=(const Process&) = delete;
+
+    bool running();
+    std::string output() const;  ///< what it printed so far
+    /// Waits until it has printed this; false if it ended or it took too long.
+    bool wait_for(const std::string& text);
+    void signal(int number);
+    int wait_for_exit();
+
+  private:
+    int pid_ = -1;
+    std::string log_;
+    int exit_code_ = -1;
+};
+
+/// `potluck up`, or another command that serves the API, with a free port for it.
+class Cluster : public Process {
+  public:
+    explicit Cluster(const std::vector<std::string>& arguments, const std::string& command = "up");
 
     /// Waits until /health answers 200; false if the process ended or it took too long.
     bool wait_until_ready(std::chrono::seconds patience = std::chrono::seconds(60));
-    bool running();
-    std::string output() const;  ///< what it printed so far
     std::vector<int> worker_pids() const;
-    void signal(int number);
-    int wait_for_exit();
 
     /// `key`: of the API; empty: none is shown.
     HttpAnswer get(const std::string& path, const std::string& key = {}) const;
@@ -54,10 +71,9 @@ class Cluster {
     std::uint16_t port() const { return port_; }
 
   private:
-    int pid_ = -1;
+    Cluster(const std::vector<std::string>& arguments, const std::string& command,
+            std::uint16_t port);
     std::uint16_t port_ = 0;
-    std::string log_;
-    int exit_code_ = -1;
 };
 
 }  // namespace potluck::integration

@@ -16,8 +16,9 @@ namespace {
 TEST(Commands, HelpNamesEveryCommand) {
     const auto help = run_program({"--help"});
     EXPECT_EQ(help.exit_code, 0);
-    for (const char* command : {"up", "coordinator", "worker", "chat", "run", "tokenize",
-                                "perplexity", "inspect", "status", "bench", "plan"}) {
+    for (const char* command :
+         {"up", "coordinator", "worker", "chat", "run", "tokenize", "perplexity", "inspect",
+          "status", "bench", "plan", "init", "token"}) {
         EXPECT_NE(help.out.find(std::string("  ") + command), std::string::npos) << command << "\n"
                                                                                  << help.out;
     }

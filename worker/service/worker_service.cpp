@@ -10,14 +10,13 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "base/log.h"
-#include "engine/open_model.h"
 #include "engine/step_time.h"
 #include "kernels/api/ops.h"
 #include "links/control_link.h"
-#include "links/loopback.h"
 #include "proto/frame.h"
 #include "worker/service/executor.h"
 #include "worker/service/hosted_stage.h"
+#include "worker/service/load_job.h"
 #include "worker/service/loop_signal.h"
 #include "worker/service/receivers.h"
 #include "worker/service/report_timer.h"
@@ -27,6 +26,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kDialTimeout{5000};
 constexpr std::chrono::milliseconds kStepTimesInterval{250};
+const security::NodeIdentity kCoordinator{security::Role::kCoordinator, {}};
 
 }  // namespace
 
@@ -67,6 +67,8 @@ struct WorkerService::Impl {
 
     HostedStage* find(std::uint64_t key);
     HostedStage* find(const proto::Hello& hello);
+    /// Who may send to this stage.
+    security::NodeIdentity node_before(const HostedStage& stage) const;
     transport::Limits data_limits() const;
 
     boost::asio::io_context& loop;
@@ -81,6 +83,7 @@ struct WorkerService::Impl {
     std::shared_ptr<links::ControlLink> control;
     std::vector<std::shared_ptr<links::ControlLink>> greeting;  ///< accepted, not yet greeted
 
+    std::string last_problem;  ///< with the coordinator; said once
     std::uint32_t node_id = 0;
     proto::Plan plan;
     std::vector<std::unique_ptr<HostedStage>> stages;    ///< of the plan
@@ -107,7 +110,6 @@ WorkerService::Impl::~Impl() {
 }
 
 Status WorkerService::Impl::start(std::vector<WorkerDevice> devices) {
-    POTLUCK_TRY(links::require_loopback(options.listen));
     POTLUCK_ASSIGN(
         signal, LoopSignal::create(loop, [this] {
             const ExecutorEvents events{
@@ -176,6 +178,13 @@ HostedStage* WorkerService::Impl::find(const proto::Hello& hello) {
     return nullptr;
 }
 
+security::NodeIdentity WorkerService::Impl::node_before(const HostedStage& stage) const {
+    const auto& route = stage.core.config().route;
+    if (route.stage.value == 0) return kCoordinator;
+    const auto& placed = plan.pipelines(static_cast<int>(route.pipeline.value)).stages();
+    return {security::Role::kWorker, placed[static_cast<int>(route.stage.value) - 1].node_name()};
+}
+
 void WorkerService::Impl::tell(const proto::Control& message) {
     if (!control) return;
     if (auto sent = control->send(message); !sent) {
@@ -190,13 +199,16 @@ void WorkerService::Impl::dial_coordinator() {
     transport.dial(options.coordinator, {}, kDialTimeout, [this, here](auto connection) {
         if (here.expired()) return;
         if (!connection) return try_again(connection.error());
+        if (const auto found = (*connection)->identity(); found != kCoordinator) {
+            return try_again(
+                {ErrorCode::kPeerLost, links::to_string(found) + " is there, not the coordinator"});
+        }
         links::ControlLink::Handler handler;
         handler.on_message = [this](const proto::Control& message) { on_control(message); };
         handler.on_closed = [this](const Error& reason) {
-            log::warning("the link to the coordinator is lost: {}", reason.message);
             control.reset();
             retire_all();
-            try_again(reason);
+            try_again({reason.code, "the link is lost: " + reason.message});
         };
         control = links::ControlLink::attach(std::move(*connection), std::move(handler));
         proto::Control message;
@@ -206,7 +218,8 @@ void WorkerService::Impl::dial_coordinator() {
 }
 
 void WorkerService::Impl::try_again(const Error& why) {
-    log::debug("coordinator {}: {}", options.coordinator, why.message);
+    if (std::exchange(last_problem, why.message) != why.message)
+        log::warning("coordinator {}: {}; trying again", options.coordinator, why.message);
     retry.expires_after(options.retry_interval);
     retry.async_wait([this](const boost::system::error_code& cancelled) {
         if (!cancelled) dial_coordinator();
@@ -248,6 +261,7 @@ void WorkerService::Impl::on_control(const proto::Control& message) {
             return register_devices();
         case Control::kRegistered:
             node_id = message.registered().node_id();
+            last_problem.clear();
             log::info("registered at {} as node {}", options.coordinator, node_id);
             return;
         case Control::kPrepare:
@@ -309,28 +323,7 @@ void WorkerService::Impl::prepare(const proto::Plan& wanted) {
 }
 
 void WorkerService::Impl::load(HostedStage& stage, const StagePart& part, const proto::Plan& p) {
-    engine::ShardOptions shard;
-    shard.part = {part.layer_begin, part.layer_end, part.embedding, part.head};
-    shard.max_rows = p.max_batch_rows();
-    shard.max_length = p.context();
-    shard.kv_pages = p.kv_pages();
-    shard.kv = part.kv;
-    const std::size_t in = part.config.input_width;
-    const std::size_t out = part.config.output_width;
-    LoadJob job =
-        [shard, in, out, rotary = part.rotary, path = p.model().path(),
-         bytes = p.model().file_bytes()](
-            kernels::Device& device,
-            const engine::LoadProgress& progress) -> Result<std::unique_ptr<engine::StageModel>> {
-        POTLUCK_ASSIGN(auto model,
-                       engine::load_stage(path, bytes, rotary, device, shard, progress));
-        if (model->input_width() != in || model->output_width() != out) {
-            return error(ErrorCode::kCorrupt,
-                         fmt::format("{}: rows are {} and {} wide, the plan says {} and {}", path,
-                                     model->input_width(), model->output_width(), in, out));
-        }
-        return model;
-    };
+    LoadJob job = load_job(part, p);
     const std::size_t probe_rows = static_cast<std::size_t>(std::min<std::uint64_t>(
         {p.max_batch_rows(), p.context(), p.kv_pages() * kernels::kPageTokens}));
     ++loading;
@@ -395,20 +388,21 @@ void WorkerService::Impl::connect_stage(HostedStage& stage) {
     hello.set_epoch(route.epoch.value);
     hello.set_pipeline(route.pipeline.value);
     hello.set_stage(route.stage.value + 1);
-    std::string address = plan.return_address();
+    links::Destination to{links::reachable(plan.return_address(), options.coordinator),
+                          kCoordinator};
     if (!stage.core.is_last()) {
         const auto& next = placed[static_cast<int>(route.stage.value) + 1];
         if (next.node_id() == node_id) {
             stage.local_next = find(hello);
             return on_link(stage.key, std::shared_ptr<transport::Connection>());
         }
-        address = next.address();
+        to = {next.address(), {security::Role::kWorker, next.node_name()}};
     }
     const std::weak_ptr<int> here = alive;
-    links::dial_data(transport, address, data_limits(), kDialTimeout, hello,
-                     [this, here, key = stage.key](auto link) {
-                         if (!here.expired()) on_link(key, std::move(link));
-                     });
+    links::dial_and_greet(transport, to, data_limits(), kDialTimeout, hello,
+                          [this, here, key = stage.key](auto link) {
+                              if (!here.expired()) on_link(key, std::move(link));
+                          });
 }
 
 void WorkerService::Impl::on_link(std::uint64_t key,
@@ -482,10 +476,14 @@ void WorkerService::Impl::greet(const std::shared_ptr<links::ControlLink>& link,
     *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, options.name);
     HostedStage* stage = find(hello);
     auto version = links::check_hello(hello);
-    if (!version || stage == nullptr || !stage->loaded) {
-        const std::string why = version ? fmt::format("no stage {} of epoch {} is loaded here",
-                                                      hello.stage(), hello.epoch())
-                                        : version.error().message;
+    const bool loaded = stage != nullptr && stage->loaded;
+    if (!version || !loaded || link->identity() != node_before(*stage)) {
+        std::string why = fmt::format("{} does not send to stage {}",
+                                      links::to_string(link->identity()), hello.stage());
+        if (!loaded)
+            why =
+                fmt::format("no stage {} of epoch {} is loaded here", hello.stage(), hello.epoch());
+        if (!version) why = version.error().message;
         log::warning("{}: refused: {}", link->peer(), why);
         answer.mutable_hello()->set_refused(why);
         return link->send_last(answer);

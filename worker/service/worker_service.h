@@ -21,10 +21,10 @@
 namespace potluck::worker {
 
 struct WorkerOptions {
-    std::string name;                    ///< for people
-    std::string coordinator;             ///< "host:port"
-    std::string listen = "127.0.0.1:0";  ///< for data connections
-    std::uint64_t memory_bytes = 0;      ///< at most this much per device; 0: what is free
+    std::string name;                  ///< as in its certificate
+    std::string coordinator;           ///< "host:port"
+    std::string listen = "0.0.0.0:0";  ///< for data connections
+    std::uint64_t memory_bytes = 0;    ///< at most this much per device; 0: what is free
     std::chrono::milliseconds retry_interval{500};  ///< between attempts to reach the coordinator
 };
 

@@ -294,6 +294,7 @@ TEST_P(TransportConformance, AClosedListenerRefusesAndKeepsItsConnections) {
 
 INSTANTIATE_TEST_SUITE_P(Every, TransportConformance,
                          ::testing::Values(WorldKind{"tcp", make_tcp_world},
+                                           WorldKind{"tls", make_tls_world},
                                            WorldKind{"sim", make_sim_world}),
                          [](const auto& kind) { return std::string(kind.param.name); });
 

@@ -5,6 +5,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
+#include "tests/conformance/transport/tls_nodes.h"
 #include "tests/conformance/transport/world.h"
 #include "transport/tcp.h"
 
@@ -15,8 +16,11 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 using namespace std::chrono_literals;
 
-class TcpWorld final : public World {
+/// Two transports on sockets of one loop.
+class SocketWorld final : public World {
   public:
+    explicit SocketWorld(std::unique_ptr<Transport> (*make)(asio::io_context&))
+        : server_(make(loop_)), client_(make(loop_)) {}
     Transport& server() override { return *server_; }
     Transport& client() override { return *client_; }
     std::string any_address() const override { return "127.0.0.1:0"; }
@@ -59,8 +63,8 @@ class TcpWorld final : public World {
 
   private:
     asio::io_context loop_;
-    std::unique_ptr<Transport> server_ = make_tcp_transport(loop_);
-    std::unique_ptr<Transport> client_ = make_tcp_transport(loop_);
+    std::unique_ptr<Transport> server_;
+    std::unique_ptr<Transport> client_;
     tcp::socket bound_{loop_};
     tcp::acceptor full_{loop_};
     std::vector<tcp::socket> fillers_;
@@ -69,7 +73,11 @@ class TcpWorld final : public World {
 }  // namespace
 
 std::unique_ptr<World> make_tcp_world() {
-    return std::make_unique<TcpWorld>();
+    return std::make_unique<SocketWorld>(make_tcp_transport);
+}
+
+std::unique_ptr<World> make_tls_world() {
+    return std::make_unique<SocketWorld>(make_test_tls_transport);
 }
 
 }  // namespace potluck::transport

@@ -46,6 +46,7 @@ inline void PrintTo(const WorldKind& kind, std::ostream* out) {
     *out << kind.name;
 }
 std::unique_ptr<World> make_tcp_world();
+std::unique_ptr<World> make_tls_world();
 std::unique_ptr<World> make_sim_world();
 
 /// Keeps every frame; answers from its members decide what it does.

@@ -222,7 +222,7 @@ TEST(PageTableProperty, ReadsBackWhatEachSequenceWrote) {
     std::size_t replayed = 0;
     for (std::uint64_t seed = 1; seed <= 10'000; ++seed) {
         World world(seed);
-        for (int step = 0; step < 60; ++step) {
+        for (int step = 0; step < 150; ++step) {
             world.random_step();
             world.check();
             ASSERT_FALSE(HasFatalFailure()) << "seed " << seed << " step " << step;

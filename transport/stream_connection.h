@@ -1,28 +1,37 @@
-#include "transport/tcp_connection.h"
+#pragma once
+
+// Frames on a connected stream socket, plain or TLS. Private to transport/.
+//
+// A Socket has get_executor, identity, shutdown_receive, close (both without errors), and
+//   async_write_some(BufferView<const_buffer>, handler)
+//   async_read_some(BufferView<mutable_buffer>, handler)
+// which call handler(error_code, bytes) once, later, from the loop; the views' buffers stay until
+// then. The handler owns the connection, and with it the socket.
 
 #include <fmt/core.h>
 
 #include <array>
+#include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/system/error_code.hpp>
 
-#include "transport/address.h"
+#include "transport/api.h"
 #include "transport/framing.h"
 
 namespace potluck::transport {
-namespace {
 
 namespace asio = boost::asio;
-using asio::ip::tcp;
 using boost::system::error_code;
 
 /// Pieces of one gathering write, the most that asio passes to the kernel at once.
-constexpr std::size_t kGatherPieces = 64;
+inline constexpr std::size_t kGatherPieces = 64;
 
 /// Buffers as asio wants them, in memory of the connection instead of a copied vector.
 template <typename Buffer>
@@ -33,11 +42,12 @@ struct BufferView {
     const Buffer* end() const { return first + n; }
 };
 
-/// The connection itself; its pending reads and writes own it. What users hold is TcpConnection
-/// below.
-class Stream : public std::enable_shared_from_this<Stream> {
+/// The connection itself; its pending reads and writes own it. What users hold is
+/// StreamConnection /// below.
+template <typename Socket>
+class Stream : public std::enable_shared_from_this<Stream<Socket>> {
   public:
-    Stream(tcp::socket socket, const Limits& limits, std::string peer)
+    Stream(Socket socket, const Limits& limits, std::string peer)
         : socket_(std::move(socket)), queue_(limits), reader_(limits), peer_(std::move(peer)) {}
 
     Status send(std::span<const std::byte> head,
@@ -45,6 +55,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
     void start(std::shared_ptr<Receiver> receiver);
     void close() { fail(Error{ErrorCode::kCancelled, "closed the connection to " + peer_}); }
     const std::string& peer() const { return peer_; }
+    security::NodeIdentity identity() const { return socket_.identity(); }
 
   private:
     void write();
@@ -56,7 +67,7 @@ class Stream : public std::enable_shared_from_this<Stream> {
     void post_finish();
     void finish();
 
-    tcp::socket socket_;
+    Socket socket_;
     SendQueue queue_;
     FrameReader reader_;
     std::string peer_;
@@ -70,8 +81,9 @@ class Stream : public std::enable_shared_from_this<Stream> {
     std::array<asio::mutable_buffer, 2> read_buffers_;
 };
 
-Status Stream::send(std::span<const std::byte> head,
-                    std::span<const std::span<const std::byte>> payload, SendDone done) {
+template <typename Socket>
+Status Stream<Socket>::send(std::span<const std::byte> head,
+                            std::span<const std::span<const std::byte>> payload, SendDone done) {
     if (closed_ || write_failure_) {
         return error(ErrorCode::kPeerLost,
                      fmt::format("send to {}: the connection is closed", peer_));
@@ -83,20 +95,23 @@ Status Stream::send(std::span<const std::byte> head,
     return {};
 }
 
-/// Asio tries at once what it is asked for and calls back later, never from within.
-void Stream::write() {
+/// The socket tries at once what it is asked for and calls back later, never from within.
+template <typename Socket>
+void Stream<Socket>::write() {
     std::array<std::span<const std::byte>, kGatherPieces> pieces;
     const std::size_t n = queue_.gather(pieces);
     for (std::size_t i = 0; i < n; ++i)
         write_buffers_[i] = asio::const_buffer(pieces[i].data(), pieces[i].size());
     writing_ = true;
-    socket_.async_write_some(BufferView<asio::const_buffer>{write_buffers_.data(), n},
-                             [self = shared_from_this()](const error_code& ec, std::size_t bytes) {
-                                 self->on_written(ec, bytes);
-                             });
+    socket_.async_write_some(
+        BufferView<asio::const_buffer>{write_buffers_.data(), n},
+        [self = this->shared_from_this()](const error_code& ec, std::size_t bytes) {
+            self->on_written(ec, bytes);
+        });
 }
 
-void Stream::on_written(const error_code& ec, std::size_t bytes) {
+template <typename Socket>
+void Stream<Socket>::on_written(const error_code& ec, std::size_t bytes) {
     writing_ = false;
     if (closed_) return;
     if (ec) {
@@ -104,8 +119,7 @@ void Stream::on_written(const error_code& ec, std::size_t bytes) {
         // A pending read gets what the peer said last, then the end; without one this is the end.
         if (!reading_) return fail(std::move(reason));
         write_failure_ = std::move(reason);
-        error_code ignored;
-        socket_.shutdown(tcp::socket::shutdown_receive, ignored);
+        socket_.shutdown_receive();
         return;
     }
     queue_.advance(bytes);
@@ -115,19 +129,21 @@ void Stream::on_written(const error_code& ec, std::size_t bytes) {
     if (!closed_ && !writing_ && !queue_.empty()) write();
 }
 
-void Stream::start(std::shared_ptr<Receiver> receiver) {
+template <typename Socket>
+void Stream<Socket>::start(std::shared_ptr<Receiver> receiver) {
     receiver_ = std::move(receiver);
     if (!receiver_) return;
     if (closed_) {
         post_finish();
     } else if (!reading_ && !delivering_) {
-        asio::post(socket_.get_executor(), [self = shared_from_this()] {
+        asio::post(socket_.get_executor(), [self = this->shared_from_this()] {
             if (!self->reading_ && !self->delivering_) self->deliver();
         });
     }
 }
 
-void Stream::read() {
+template <typename Socket>
+void Stream<Socket>::read() {
     const auto space = reader_.space();
     for (std::size_t i = 0; i < space.size(); ++i)
         read_buffers_[i] = asio::mutable_buffer(space[i].data(), space[i].size());
@@ -135,12 +151,13 @@ void Stream::read() {
     reading_ = true;
     socket_.async_read_some(
         BufferView<asio::mutable_buffer>{read_buffers_.data() + skip, read_buffers_.size() - skip},
-        [self = shared_from_this()](const error_code& ec, std::size_t bytes) {
+        [self = this->shared_from_this()](const error_code& ec, std::size_t bytes) {
             self->on_read(ec, bytes);
         });
 }
 
-void Stream::on_read(const error_code& ec, std::size_t bytes) {
+template <typename Socket>
+void Stream<Socket>::on_read(const error_code& ec, std::size_t bytes) {
     reading_ = false;
     if (closed_) return;
     if (!ec) {
@@ -157,7 +174,8 @@ void Stream::on_read(const error_code& ec, std::size_t bytes) {
 }
 
 /// Hands out what has come, then asks for more. Stops while there is no receiver.
-void Stream::deliver() {
+template <typename Socket>
+void Stream<Socket>::deliver() {
     delivering_ = true;
     bool more = true;
     while (more && !closed_ && receiver_) {
@@ -174,33 +192,36 @@ void Stream::deliver() {
     if (!closed_ && receiver_) read();
 }
 
-void Stream::fail(Error reason) {
+template <typename Socket>
+void Stream<Socket>::fail(Error reason) {
     if (closed_) return;
     closed_ = std::move(reason);
-    error_code ignored;
-    socket_.shutdown(tcp::socket::shutdown_both, ignored);
-    socket_.close(ignored);
+    socket_.close();
     post_finish();
 }
 
-void Stream::post_finish() {
-    asio::post(socket_.get_executor(), [self = shared_from_this()] { self->finish(); });
+template <typename Socket>
+void Stream<Socket>::post_finish() {
+    asio::post(socket_.get_executor(), [self = this->shared_from_this()] { self->finish(); });
 }
 
 /// Nothing of the queue is in the hands of the kernel any more: its frames' memory is free.
-void Stream::finish() {
+template <typename Socket>
+void Stream<Socket>::finish() {
     while (auto done = queue_.pop())
         if (*done) (*done)(tl::make_unexpected(*closed_));
     if (const auto receiver = std::exchange(receiver_, nullptr)) receiver->on_closed(*closed_);
 }
 
 /// What users hold: letting go of it closes the connection.
-class TcpConnection final : public Connection {
+template <typename Socket>
+class StreamConnection final : public Connection {
   public:
-    explicit TcpConnection(std::shared_ptr<Stream> stream) : stream_(std::move(stream)) {}
-    ~TcpConnection() override { stream_->close(); }
-    TcpConnection(const TcpConnection&) = delete;
-    TcpConnection& operator=(const TcpConnection&) = delete;
+    explicit StreamConnection(std::shared_ptr<Stream<Socket>> stream)
+        : stream_(std::move(stream)) {}
+    ~StreamConnection() override { stream_->close(); }
+    StreamConnection(const StreamConnection&) = delete;
+    StreamConnection& operator=(const StreamConnection&) = delete;
 
     Status send(std::span<const std::byte> head,
                 std::span<const std::span<const std::byte>> payload, SendDone done) override {
@@ -209,24 +230,17 @@ class TcpConnection final : public Connection {
     void start(std::shared_ptr<Receiver> receiver) override { stream_->start(std::move(receiver)); }
     void close() override { stream_->close(); }
     std::string peer() const override { return stream_->peer(); }
+    security::NodeIdentity identity() const override { return stream_->identity(); }
 
   private:
-    std::shared_ptr<Stream> stream_;
+    std::shared_ptr<Stream<Socket>> stream_;
 };
 
-}  // namespace
-
-std::shared_ptr<Connection> make_tcp_connection(tcp::socket socket, const Limits& limits,
-                                                std::string peer) {
-    error_code ignored;  // without it small frames are late, not wrong
-    socket.set_option(tcp::no_delay(true), ignored);
-    return std::make_shared<TcpConnection>(
-        std::make_shared<Stream>(std::move(socket), limits, std::move(peer)));
-}
-
-std::string to_string(const tcp::endpoint& endpoint) {
-    const std::string host = endpoint.address().to_string();
-    return to_string(HostPort{host, endpoint.port()});
+template <typename Socket>
+std::shared_ptr<Connection> make_stream_connection(Socket socket, const Limits& limits,
+                                                   std::string peer) {
+    return std::make_shared<StreamConnection<Socket>>(
+        std::make_shared<Stream<Socket>>(std::move(socket), limits, std::move(peer)));
 }
 
 }  // namespace potluck::transport

@@ -1,0 +1,153 @@
+// The command that brings this machine's devices to a coordinator: worker.
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <iostream>
+#include <optional>
+#include <string>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+
+#include "base/log.h"
+#include "cli/child_process.h"
+#include "cli/commands.h"
+#include "cli/devices.h"
+#include "cli/failure.h"
+#include "cli/state_directory.h"
+#include "security/state_files.h"
+#include "transport/tls.h"
+#include "worker/service/enrol.h"
+#include "worker/service/worker_service.h"
+
+namespace potluck::cli {
+namespace {
+
+using std::chrono::system_clock;
+
+/// The host's name, with a '-' for what a node's name may not have.
+std::string host_name() {
+    char host[256] = {};
+    ::gethostname(host, sizeof host - 1);
+    std::string name = std::string(host).substr(0, security::kMaxNameBytes);
+    std::ranges::replace_if(
+        name, [](char c) { return !security::is_node_name(std::string_view(&c, 1)); }, '-');
+    return name.empty() ? "worker" : name;
+}
+
+Result<security::WorkerState> read_handed_over(int fd) {
+    std::string text;
+    char buffer[4096];
+    while (text.size() <= ChildProcess::kMaxSecretBytes) {
+        const auto n = ::read(fd, buffer, sizeof buffer);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0)
+            return error(ErrorCode::kInvalidArgument,
+                         fmt::format("--identity-fd {}: {}", fd, std::strerror(errno)));
+        if (n == 0) break;
+        text.append(buffer, static_cast<std::size_t>(n));
+    }
+    ::close(fd);
+    return security::parse_worker(text);
+}
+
+Result<security::JoinToken> read_token(const std::string& option) {
+    std::string text = option;
+    if (option == "-") std::getline(std::cin, text);
+    text.erase(0, text.find_first_not_of(" \t\r\n"));
+    text.erase(text.find_last_not_of(" \t\r\n") + 1);
+    return security::parse_join_token(text);
+}
+
+/// Gets a certificate and keeps it.
+Result<security::WorkerState> join(const WorkerCommandOptions& options,
+                                   const std::string& directory, security::JoinToken token) {
+    if (!options.coordinator.empty()) token.address = options.coordinator;
+    const std::string name = options.name.empty() ? host_name() : options.name;
+    if (!security::is_node_name(name))
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("--name: up to {} letters, digits, '-', '_' and '.'",
+                                 security::kMaxNameBytes));
+    boost::asio::io_context loop(1);
+    std::optional<Result<security::WorkerState>> got;
+    worker::enrol(loop, token, name, [&](Result<security::WorkerState> result) {
+        got = std::move(result);
+        loop.stop();
+    });
+    loop.run();
+    if (!got) return error(ErrorCode::kInternal, "joining ended without a result");
+    if (!*got) return with_context(std::move(got->error()), "cannot join");
+    POTLUCK_TRY(security::write_worker(directory, **got));
+    return std::move(**got);
+}
+
+/// What this worker is, from wherever it knows it. Joins if it has to and can.
+Result<security::WorkerState> credentials(const WorkerCommandOptions& options) {
+    if (options.identity_fd >= 0) return read_handed_over(options.identity_fd);
+    POTLUCK_ASSIGN(const std::string directory, state_directory(options.dir));
+    auto stored = security::read_worker(directory);
+    if (!stored && stored.error().code != ErrorCode::kNotFound)
+        return tl::make_unexpected(std::move(stored.error()));
+    if (options.join.empty()) {
+        if (stored) return stored;
+        return error(ErrorCode::kNotFound,
+                     fmt::format("this machine is of no cluster ({} has no worker.json): potluck "
+                                 "worker --join TOKEN, with a token of `potluck token new`",
+                                 directory));
+    }
+    POTLUCK_ASSIGN(security::JoinToken token, read_token(options.join));
+    if (!stored) return join(options, directory, std::move(token));
+    auto authority = security::fingerprint(stored->credentials.ca);
+    if (!authority) return tl::make_unexpected(std::move(authority.error()));
+    if (*authority != token.ca)
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("this machine is of another cluster; remove {}/worker.json to "
+                                 "join this one",
+                                 directory));
+    // A certificate that still serves is kept, and the token as good as it was.
+    if (security::check_credentials(stored->credentials, system_clock::now())) return stored;
+    return join(options, directory, std::move(token));
+}
+
+}  // namespace
+
+int run_worker(const WorkerCommandOptions& options) {
+    log::init(options.verbose ? log::Level::kInfo : log::Level::kWarning, "worker");
+    auto state = credentials(options);
+    if (!state) return fail(state.error());
+    const auto node = security::check_credentials(state->credentials, system_clock::now());
+    if (!node) {
+        return fail({node.error().code, "this worker's certificate: " + node.error().message +
+                                            "; join again with a new token"});
+    }
+    log::init(options.verbose ? log::Level::kInfo : log::Level::kWarning, "worker " + node->name);
+    auto devices = make_worker_devices(options.devices, options.cpu);
+    if (!devices) return fail(devices.error());
+    boost::asio::io_context loop(1);
+    auto transport =
+        transport::make_tls_transport(loop, {.credentials = std::move(state->credentials)});
+    if (!transport) return fail(transport.error());
+    const std::string& coordinator =
+        options.coordinator.empty() ? state->coordinator : options.coordinator;
+    worker::WorkerOptions settings{.name = node->name,
+                                   .coordinator = coordinator,
+                                   .listen = options.listen,
+                                   .memory_bytes = options.memory_bytes};
+    auto service = worker::WorkerService::start(loop, **transport, std::move(settings),
+                                                std::move(*devices), [&loop] { loop.stop(); });
+    if (!service) return fail(service.error());
+    boost::asio::signal_set stop(loop, SIGINT, SIGTERM);
+    stop.async_wait([&](const boost::system::error_code& cancelled, int) {
+        if (!cancelled) loop.stop();
+    });
+    loop.run();
+    return 0;
+}
+
+}  // namespace potluck::cli

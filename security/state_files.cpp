@@ -1,0 +1,269 @@
+#include "security/state_files.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include <boost/json.hpp>
+
+namespace potluck::security {
+namespace {
+
+namespace json = boost::json;
+namespace fs = std::filesystem;
+
+constexpr std::size_t kMaxFileBytes = 4U << 20;
+constexpr const char* kClusterFile = "cluster.json";
+constexpr const char* kEnrolmentsFile = "enrolments.json";
+constexpr const char* kWorkerFile = "worker.json";
+constexpr const char* kLockFile = "lock";
+
+tl::unexpected<Error> cannot(std::string_view what, const std::string& path) {
+    const int why = errno;
+    return error(why == ENOENT ? ErrorCode::kNotFound : ErrorCode::kInvalidArgument,
+                 fmt::format("{} {}: {}", what, path, std::strerror(why)));
+}
+
+class File {
+  public:
+    explicit File(int fd) : fd_(fd) {}
+    ~File() {
+        if (fd_ >= 0) ::close(fd_);
+    }
+    File(File&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+    File& operator=(File&&) = delete;
+    int fd() const { return fd_; }
+
+  private:
+    int fd_;
+};
+
+std::string in(const std::string& directory, const char* name) {
+    return (fs::path(directory) / name).string();
+}
+
+Status make_directory(const std::string& directory) {
+    std::error_code ec;
+    fs::create_directories(fs::path(directory).parent_path(), ec);
+    if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return cannot("mkdir", directory);
+    return {};
+}
+
+Result<std::string> read_private(const std::string& path) {
+    const File file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (file.fd() < 0) return cannot("open", path);
+    struct stat status {};
+    if (::fstat(file.fd(), &status) != 0) return cannot("stat", path);
+    if ((status.st_mode & 077) != 0) {
+        return error(
+            ErrorCode::kInvalidArgument,
+            fmt::format("{} holds secrets and others may read it: chmod 600 {}", path, path));
+    }
+    std::string text(static_cast<std::size_t>(status.st_size), '\0');
+    if (text.size() > kMaxFileBytes)
+        return error(ErrorCode::kCorrupt, path + " is too large to be ours");
+    std::size_t have = 0;
+    while (have < text.size()) {
+        const auto n = ::read(file.fd(), text.data() + have, text.size() - have);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return cannot("read", path);
+        if (n == 0) break;
+        have += static_cast<std::size_t>(n);
+    }
+    text.resize(have);
+    return text;
+}
+
+Status write_all(int fd, std::string_view text, const std::string& path) {
+    while (!text.empty()) {
+        const auto n = ::write(fd, text.data(), text.size());
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return cannot("write", path);
+        text.remove_prefix(static_cast<std::size_t>(n));
+    }
+    return ::fsync(fd) == 0 ? Status{} : cannot("fsync", path);
+}
+
+/// The whole file or the old one, also when the power fails.
+Status write_private(const std::string& path, std::string_view text) {
+    const std::string next = fmt::format("{}.{}.new", path, ::getpid());
+    ::unlink(next.c_str());
+    {
+        const File file(::open(next.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+        if (file.fd() < 0) return cannot("create", next);
+        if (auto written = write_all(file.fd(), text, next); !written) {
+            ::unlink(next.c_str());
+            return written;
+        }
+    }
+    if (::rename(next.c_str(), path.c_str()) != 0) return cannot("rename", next);
+    const File directory(
+        ::open(fs::path(path).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (directory.fd() >= 0) ::fsync(directory.fd());
+    return {};
+}
+
+/// Other processes' changes wait while this lives.
+Result<File> lock(const std::string& directory) {
+    const std::string path = in(directory, kLockFile);
+    File file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (file.fd() < 0) return cannot("open", path);
+    while (::flock(file.fd(), LOCK_EX) != 0)
+        if (errno != EINTR) return cannot("lock", path);
+    return file;
+}
+
+json::object to_object(const Credentials& c) {
+    return {{"ca", c.ca}, {"certificate", c.certificate}, {"key", c.key}};
+}
+
+/// A string member; empty if it is not there.
+std::string text_of(const json::object& object, const char* name) {
+    const auto* value = object.if_contains(name);
+    return value != nullptr && value->is_string() ? std::string(value->get_string())
+                                                  : std::string();
+}
+
+Result<json::object> parse_object(std::string_view text) {
+    boost::system::error_code ec;
+    json::value value = json::parse(json::string_view(text.data(), text.size()), ec);
+    if (ec || !value.is_object()) return error(ErrorCode::kCorrupt, "not a JSON object");
+    return std::move(value.get_object());
+}
+
+Result<Credentials> credentials_of(const json::object& object, const char* name) {
+    const auto* value = object.if_contains(name);
+    if (value == nullptr || !value->is_object())
+        return error(ErrorCode::kCorrupt, fmt::format("there is no {}", name));
+    const auto& o = value->get_object();
+    return Credentials{text_of(o, "ca"), text_of(o, "certificate"), text_of(o, "key")};
+}
+
+class FileRegistry final : public Registry {
+  public:
+    explicit FileRegistry(std::string directory) : directory_(std::move(directory)) {}
+
+    Status change(const std::function<Status(Enrolments&)>& edit) override {
+        POTLUCK_ASSIGN(const File locked, lock(directory_));
+        const std::string path = in(directory_, kEnrolmentsFile);
+        Enrolments enrolments;
+        auto text = read_private(path);
+        if (!text && text.error().code != ErrorCode::kNotFound)
+            return tl::make_unexpected(std::move(text.error()));
+        if (text) {
+            auto parsed = parse_enrolments(*text);
+            if (!parsed) return with_context(std::move(parsed.error()), path);
+            enrolments = std::move(*parsed);
+        }
+        const Enrolments before = enrolments;
+        POTLUCK_TRY(edit(enrolments));
+        return enrolments == before ? Status{} : write_private(path, to_json(enrolments));
+    }
+
+  private:
+    std::string directory_;
+};
+
+}  // namespace
+
+std::string default_directory() {
+    if (const char* data = std::getenv("XDG_DATA_HOME"); data != nullptr && *data == '/')
+        return (fs::path(data) / "potluck").string();
+    if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/')
+        return (fs::path(home) / ".local/share/potluck").string();
+    return {};
+}
+
+Result<ClusterState> make_cluster(std::string address, Time now) {
+    ClusterState state;
+    POTLUCK_ASSIGN(const std::string id, random_bytes(8));
+    state.id = hex(id);
+    state.address = std::move(address);
+    POTLUCK_ASSIGN(state.authority, make_authority(state.id, now));
+    POTLUCK_ASSIGN(state.coordinator, issue(state.authority, {Role::kCoordinator, {}}, now));
+    return state;
+}
+
+Status create_cluster(const std::string& directory, const ClusterState& state) {
+    POTLUCK_TRY(make_directory(directory));
+    POTLUCK_ASSIGN(const File locked, lock(directory));
+    const std::string path = in(directory, kClusterFile);
+    std::error_code ec;
+    if (fs::exists(fs::symlink_status(path, ec))) {
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("{} holds a cluster already; its workers would be locked out by a "
+                                 "new one, so remove it yourself if you mean to",
+                                 path));
+    }
+    const json::object object = {
+        {"id", state.id},
+        {"address", state.address},
+        {"authority",
+         json::object{{"certificate", state.authority.certificate}, {"key", state.authority.key}}},
+        {"coordinator", to_object(state.coordinator)}};
+    return write_private(path, json::serialize(object));
+}
+
+Result<ClusterState> read_cluster(const std::string& directory) {
+    const std::string path = in(directory, kClusterFile);
+    auto text = read_private(path);
+    if (!text && text.error().code == ErrorCode::kNotFound) {
+        return error(ErrorCode::kNotFound,
+                     fmt::format("there is no cluster in {}: make one with `potluck init`, or "
+                                 "start one on this machine alone with `potluck up`",
+                                 directory));
+    }
+    if (!text) return tl::make_unexpected(std::move(text.error()));
+    auto object = parse_object(*text);
+    if (!object) return with_context(std::move(object.error()), path);
+    ClusterState state{.id = text_of(*object, "id"), .address = text_of(*object, "address")};
+    const auto* authority = object->if_contains("authority");
+    if (authority == nullptr || !authority->is_object())
+        return error(ErrorCode::kCorrupt, path + ": there is no authority");
+    state.authority = {text_of(authority->get_object(), "certificate"),
+                       text_of(authority->get_object(), "key")};
+    auto coordinator = credentials_of(*object, "coordinator");
+    if (!coordinator) return with_context(std::move(coordinator.error()), path);
+    state.coordinator = std::move(*coordinator);
+    return state;
+}
+
+std::unique_ptr<Registry> open_registry(const std::string& directory) {
+    return std::make_unique<FileRegistry>(directory);
+}
+
+Status write_worker(const std::string& directory, const WorkerState& state) {
+    POTLUCK_TRY(make_directory(directory));
+    POTLUCK_ASSIGN(const File locked, lock(directory));
+    return write_private(in(directory, kWorkerFile), to_json(state));
+}
+
+Result<WorkerState> read_worker(const std::string& directory) {
+    const std::string path = in(directory, kWorkerFile);
+    POTLUCK_ASSIGN(const std::string text, read_private(path));
+    auto state = parse_worker(text);
+    if (!state) return with_context(std::move(state.error()), path);
+    return state;
+}
+
+std::string to_json(const WorkerState& state) {
+    return json::serialize(json::object{{"coordinator", state.coordinator},
+                                        {"credentials", to_object(state.credentials)}});
+}
+
+Result<WorkerState> parse_worker(std::string_view text) {
+    POTLUCK_ASSIGN(const json::object object, parse_object(text));
+    WorkerState state{.coordinator = text_of(object, "coordinator")};
+    POTLUCK_ASSIGN(state.credentials, credentials_of(object, "credentials"));
+    return state;
+}
+
+}  // namespace potluck::security

@@ -1,0 +1,23 @@
+#pragma once
+
+// How a machine becomes a worker: with a join token it gets a certificate of the cluster.
+
+#include <functional>
+#include <string>
+
+#include <boost/asio/io_context.hpp>
+
+#include "base/result.h"
+#include "security/join_token.h"
+#include "security/state_files.h"
+
+namespace potluck::worker {
+
+/// Makes a key, shows the token's secret to the coordinator, once that has proved to be the one
+/// that the token names, and calls `on_done` once, on the loop, with what to keep. The key does not
+/// leave this machine.
+void enrol(boost::asio::io_context& loop, const security::JoinToken& token,
+           const std::string& wanted_name,
+           std::function<void(Result<security::WorkerState>)> on_done);
+
+}  // namespace potluck::worker
