@@ -119,6 +119,8 @@ Result<security::WorkerState> credentials(const WorkerCommandOptions& options) {
 
 int run_worker(const WorkerCommandOptions& options) {
     log::init(options.verbose ? log::Level::kInfo : log::Level::kWarning, "worker");
+    auto devices = make_worker_devices(options.devices, options.cpu);
+    if (!devices) return fail(devices.error());
     auto state = credentials(options);
     if (!state) return fail(state.error());
     const auto node = security::check_credentials(state->credentials, system_clock::now());
@@ -127,8 +129,6 @@ int run_worker(const WorkerCommandOptions& options) {
                                             "; join again with a new token"});
     }
     log::init(options.verbose ? log::Level::kInfo : log::Level::kWarning, "worker " + node->name);
-    auto devices = make_worker_devices(options.devices, options.cpu);
-    if (!devices) return fail(devices.error());
     boost::asio::io_context loop(1);
     auto transport =
         transport::make_tls_transport(loop, {.credentials = std::move(state->credentials)});

@@ -114,7 +114,7 @@ float least(V16 v) {
 }  // namespace
 }  // namespace potluck::kernels::cpu
 
-#include "kernels/cpu/kv_rows_simd.h"
+#include "kernels/cpu/kv_rows_simd.inc"
 
 namespace potluck::kernels::cpu {
 
