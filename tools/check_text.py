@@ -14,7 +14,7 @@ from repo_files import own_files
 
 MAX_COLUMNS = 110  # what clang-format cannot break below its 100
 MAX_LINES = 600
-CODE_SUFFIXES = {".h", ".cpp", ".py", ".sh", ".cmake", ".proto"}
+CODE_SUFFIXES = {".h", ".cpp", ".inc", ".py", ".sh", ".cmake", ".proto"}
 TEXT_SUFFIXES = CODE_SUFFIXES | {".md", ".txt", ".toml", ".json", ".yml", ".yaml", ".in"}
 RAW_DATA = re.compile(r"^tests/.*(data|corpus)/")  # fixtures are as they came
 

@@ -21,7 +21,8 @@ def own_files(root: Path) -> list[Path]:
 
 
 def cpp_files(root: Path) -> list[Path]:
-    return [path for path in own_files(root) if path.suffix in (".h", ".cpp")]
+    """Also .inc: what several sources include in the middle, and no header of its own."""
+    return [path for path in own_files(root) if path.suffix in (".h", ".cpp", ".inc")]
 
 
 def bash_files(root: Path) -> list[Path]:

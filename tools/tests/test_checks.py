@@ -54,6 +54,14 @@ class Includes(Tree):
         self.write("worker/core/CMakeLists.txt", "potluck_library(worker_core DEPS base engine LIBS x::y)\n")
         self.assertEqual(self.check(), [])
 
+    def test_a_text_that_sources_share(self):
+        self.write("kernels/cpu/rows.inc", '#include "base/ids.h"\n')
+        self.write("kernels/cpu/rows_avx2.cpp", '#include "kernels/cpu/rows.inc"\n')
+        self.assertEqual(self.check(), [])
+        self.write("kernels/cpu/rows.inc", '#include "engine/shard.h"\n')
+        self.write("engine/shard.h", "#pragma once\n")
+        self.assert_breach(self.check(), "kernels/cpu/rows.inc:1: [wall] kernels/cpu may not use engine")
+
     def test_an_arrow_that_points_up(self):
         self.write("engine/shard.h", "#pragma once\n")
         self.write("base/result.h", '#include "engine/shard.h"\n')
