@@ -288,46 +288,21 @@ const std::byte* unpack(const AttentionTile& tile, const std::byte* rows, std::s
     return reinterpret_cast<const std::byte*>(to.values);
 }
 
-/// Calls `with` with the row type of `type`.
-template <typename With>
-void with_row(KvType type, std::size_t head_dim, With with) {
-    switch (type) {
-        case KvType::kF16:
-            return with(HalfRow());
-        case KvType::kBF16:
-            return with(Bfloat16Row());
-        case KvType::kQ8_0:
-            return with(Q8Row());
-        case KvType::kQ5_0:
-            return with(Q5Row());
-        case KvType::kQ4_0:
-            return with(Q4Row());
-        case KvType::kTurbo3:
-            if (head_dim % 128 == 0) return with(TurboRow<128>());
-            if (head_dim % 64 == 0) return with(TurboRow<64>());
-            return with(TurboRow<32>());
-    }
-}
-
 }  // namespace
+}  // namespace potluck::kernels::cpu
+
+#include "kernels/cpu/attention_rows.inc"
+
+namespace potluck::kernels::cpu {
 
 void attention_scores_avx2(AttentionTile& tile, KvType type, const std::byte* k,
                            std::size_t head_dim, float scale) {
-    with_row(type, head_dim, [&]<typename Row>(Row) {
-        if (!worth_unpacking<Row>(tile, head_dim))
-            return block_scores<Row>(tile, k, head_dim, scale);
-        Unpacked keys;
-        block_scores<FloatRow>(tile, unpack<Row>(tile, k, head_dim, keys), head_dim, scale);
-    });
+    scores_of(tile, type, k, head_dim, scale);
 }
 
 void attention_values_avx2(AttentionTile& tile, KvType type, const std::byte* v,
                            std::size_t head_dim) {
-    with_row(type, head_dim, [&]<typename Row>(Row) {
-        if (!worth_unpacking<Row>(tile, head_dim)) return block_values<Row>(tile, v, head_dim);
-        Unpacked values;
-        block_values<FloatRow>(tile, unpack<Row>(tile, v, head_dim, values), head_dim);
-    });
+    values_of(tile, type, v, head_dim);
 }
 
 void attention_combine_avx2(AttentionTile& tile, const float* const* block_o,
