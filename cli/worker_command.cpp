@@ -15,6 +15,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 
+#include "base/file_descriptor.h"
 #include "base/log.h"
 #include "cli/child_process.h"
 #include "cli/commands.h"
@@ -42,19 +43,12 @@ std::string host_name() {
 }
 
 Result<security::WorkerState> read_handed_over(int fd) {
-    std::string text;
-    char buffer[4096];
-    while (text.size() <= ChildProcess::kMaxSecretBytes) {
-        const auto n = ::read(fd, buffer, sizeof buffer);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0)
-            return error(ErrorCode::kInvalidArgument,
-                         fmt::format("--identity-fd {}: {}", fd, std::strerror(errno)));
-        if (n == 0) break;
-        text.append(buffer, static_cast<std::size_t>(n));
-    }
-    ::close(fd);
-    return security::parse_worker(text);
+    const FileDescriptor pipe(fd);
+    const auto text = read_up_to(pipe, ChildProcess::kMaxSecretBytes);
+    if (!text)
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("--identity-fd {}: {}", fd, std::strerror(errno)));
+    return security::parse_worker(*text);
 }
 
 Result<security::JoinToken> read_token(const std::string& option) {

@@ -14,6 +14,8 @@
 
 #include <boost/json.hpp>
 
+#include "base/file_descriptor.h"
+
 namespace potluck::security {
 namespace {
 
@@ -32,20 +34,6 @@ tl::unexpected<Error> cannot(std::string_view what, const std::string& path) {
                  fmt::format("{} {}: {}", what, path, std::strerror(why)));
 }
 
-class File {
-  public:
-    explicit File(int fd) : fd_(fd) {}
-    ~File() {
-        if (fd_ >= 0) ::close(fd_);
-    }
-    File(File&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-    File& operator=(File&&) = delete;
-    int fd() const { return fd_; }
-
-  private:
-    int fd_;
-};
-
 std::string in(const std::string& directory, const char* name) {
     return (fs::path(directory) / name).string();
 }
@@ -58,28 +46,20 @@ Status make_directory(const std::string& directory) {
 }
 
 Result<std::string> read_private(const std::string& path) {
-    const File file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-    if (file.fd() < 0) return cannot("open", path);
+    const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (file.get() < 0) return cannot("open", path);
     struct stat status {};
-    if (::fstat(file.fd(), &status) != 0) return cannot("stat", path);
+    if (::fstat(file.get(), &status) != 0) return cannot("stat", path);
     if ((status.st_mode & 077) != 0) {
         return error(
             ErrorCode::kInvalidArgument,
             fmt::format("{} holds secrets and others may read it: chmod 600 {}", path, path));
     }
-    std::string text(static_cast<std::size_t>(status.st_size), '\0');
-    if (text.size() > kMaxFileBytes)
+    auto text = read_up_to(file, kMaxFileBytes);
+    if (!text) return cannot("read", path);
+    if (text->size() > kMaxFileBytes)
         return error(ErrorCode::kCorrupt, path + " is too large to be ours");
-    std::size_t have = 0;
-    while (have < text.size()) {
-        const auto n = ::read(file.fd(), text.data() + have, text.size() - have);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return cannot("read", path);
-        if (n == 0) break;
-        have += static_cast<std::size_t>(n);
-    }
-    text.resize(have);
-    return text;
+    return std::move(*text);
 }
 
 Status write_all(int fd, std::string_view text, const std::string& path) {
@@ -97,26 +77,27 @@ Status write_private(const std::string& path, std::string_view text) {
     const std::string next = fmt::format("{}.{}.new", path, ::getpid());
     ::unlink(next.c_str());
     {
-        const File file(::open(next.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-        if (file.fd() < 0) return cannot("create", next);
-        if (auto written = write_all(file.fd(), text, next); !written) {
+        const FileDescriptor file(
+            ::open(next.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+        if (file.get() < 0) return cannot("create", next);
+        if (auto written = write_all(file.get(), text, next); !written) {
             ::unlink(next.c_str());
             return written;
         }
     }
     if (::rename(next.c_str(), path.c_str()) != 0) return cannot("rename", next);
-    const File directory(
+    const FileDescriptor directory(
         ::open(fs::path(path).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (directory.fd() >= 0) ::fsync(directory.fd());
+    if (directory.get() >= 0) ::fsync(directory.get());
     return {};
 }
 
 /// Other processes' changes wait while this lives.
-Result<File> lock(const std::string& directory) {
+Result<FileDescriptor> lock(const std::string& directory) {
     const std::string path = in(directory, kLockFile);
-    File file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (file.fd() < 0) return cannot("open", path);
-    while (::flock(file.fd(), LOCK_EX) != 0)
+    FileDescriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (file.get() < 0) return cannot("open", path);
+    while (::flock(file.get(), LOCK_EX) != 0)
         if (errno != EINTR) return cannot("lock", path);
     return file;
 }
@@ -152,7 +133,7 @@ class FileRegistry final : public Registry {
     explicit FileRegistry(std::string directory) : directory_(std::move(directory)) {}
 
     Status change(const std::function<Status(Enrolments&)>& edit) override {
-        POTLUCK_ASSIGN(const File locked, lock(directory_));
+        POTLUCK_ASSIGN(const FileDescriptor locked, lock(directory_));
         const std::string path = in(directory_, kEnrolmentsFile);
         Enrolments enrolments;
         auto text = read_private(path);
@@ -194,7 +175,7 @@ Result<ClusterState> make_cluster(std::string address, Time now) {
 
 Status create_cluster(const std::string& directory, const ClusterState& state) {
     POTLUCK_TRY(make_directory(directory));
-    POTLUCK_ASSIGN(const File locked, lock(directory));
+    POTLUCK_ASSIGN(const FileDescriptor locked, lock(directory));
     const std::string path = in(directory, kClusterFile);
     std::error_code ec;
     if (fs::exists(fs::symlink_status(path, ec))) {
@@ -242,7 +223,7 @@ std::unique_ptr<Registry> open_registry(const std::string& directory) {
 
 Status write_worker(const std::string& directory, const WorkerState& state) {
     POTLUCK_TRY(make_directory(directory));
-    POTLUCK_ASSIGN(const File locked, lock(directory));
+    POTLUCK_ASSIGN(const FileDescriptor locked, lock(directory));
     return write_private(in(directory, kWorkerFile), to_json(state));
 }
 

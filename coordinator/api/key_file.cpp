@@ -3,30 +3,17 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+
+#include "base/file_descriptor.h"
 
 namespace potluck::coordinator::api {
 
 namespace {
 
 constexpr std::size_t kMaxFileBytes = kMaxKeys * (kMaxKeyLineBytes + 1);
-
-class Descriptor {
-  public:
-    explicit Descriptor(int fd) : fd_(fd) {}
-    ~Descriptor() {
-        if (fd_ >= 0) ::close(fd_);
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    int get() const { return fd_; }
-
-  private:
-    int fd_;
-};
 
 std::int64_t nanoseconds(const timespec& t) {
     return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
@@ -42,22 +29,6 @@ tl::unexpected<Error> cannot_read(const std::string& path) {
                  fmt::format("the keys file {} cannot be read: {}", path, std::strerror(errno)));
 }
 
-Result<std::string> read_all(int fd, const std::string& path) {
-    std::string text;
-    char bytes[16384];
-    for (;;) {
-        const ssize_t n = ::read(fd, bytes, sizeof bytes);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return cannot_read(path);
-        if (n == 0) return text;
-        text.append(bytes, static_cast<std::size_t>(n));
-        if (text.size() > kMaxFileBytes)
-            return error(
-                ErrorCode::kInvalidArgument,
-                fmt::format("the keys file {} is larger than {} bytes", path, kMaxFileBytes));
-    }
-}
-
 }  // namespace
 
 Result<FileStamp> stamp_of(const std::string& path) {
@@ -68,9 +39,9 @@ Result<FileStamp> stamp_of(const std::string& path) {
 
 Result<KeyFile> read_key_file(const std::string& path) {
     // O_NONBLOCK: a pipe of that name must not hold us up before we see that it is one.
-    const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     struct stat s {};
-    if (file.get() < 0 || ::fstat(file.get(), &s) != 0) return cannot_read(path);
+    if (!file.is_open() || ::fstat(file.get(), &s) != 0) return cannot_read(path);
     if (!S_ISREG(s.st_mode))
         return error(ErrorCode::kInvalidArgument,
                      fmt::format("the keys file {} is not a regular file", path));
@@ -80,8 +51,12 @@ Result<KeyFile> read_key_file(const std::string& path) {
             fmt::format("the keys file {} can be written by everybody on this machine, who "
                         "could let themselves in: chmod o-w {}",
                         path, path));
-    POTLUCK_ASSIGN(const std::string text, read_all(file.get(), path));
-    POTLUCK_ASSIGN(std::vector<ApiKey> keys, parse_keys(text, path));
+    const auto text = read_up_to(file, kMaxFileBytes);
+    if (!text) return cannot_read(path);
+    if (text->size() > kMaxFileBytes)
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("the keys file {} is larger than {} bytes", path, kMaxFileBytes));
+    POTLUCK_ASSIGN(std::vector<ApiKey> keys, parse_keys(*text, path));
     return KeyFile{std::move(keys), stamp_from(s)};
 }
 

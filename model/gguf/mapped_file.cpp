@@ -4,11 +4,12 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
 #include <system_error>
+
+#include "base/file_descriptor.h"
 
 namespace potluck::model::gguf {
 namespace {
@@ -32,28 +33,21 @@ void advise(std::span<const std::byte> part, bool whole_pages, int advice) {
     if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, advice);
 }
 
-/// The descriptor is needed only until the file is mapped.
-struct Descriptor {
-    int value = -1;
-    ~Descriptor() {
-        if (value >= 0) ::close(value);
-    }
-};
-
 }  // namespace
 
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
     // O_NONBLOCK: opening a pipe must not wait for its writer; for regular files it means nothing.
-    const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-    if (file.value < 0) return system_error(path, "open", errno);
+    // The descriptor is needed only until the file is mapped.
+    const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (!file.is_open()) return system_error(path, "open", errno);
     struct stat status {};
-    if (::fstat(file.value, &status) != 0) return system_error(path, "stat", errno);
+    if (::fstat(file.get(), &status) != 0) return system_error(path, "stat", errno);
     if (!S_ISREG(status.st_mode))
         return error(ErrorCode::kInvalidArgument,
                      fmt::format("{}: not a regular file", path.string()));
     if (status.st_size == 0) return MappedFile();
     const auto size = static_cast<std::size_t>(status.st_size);
-    void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.value, 0);
+    void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
     if (address == MAP_FAILED) return system_error(path, "map", errno);
     return MappedFile(std::span(static_cast<const std::byte*>(address), size));
 }
