@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <openssl/crypto.h>
-#include <openssl/rand.h>
 #include <openssl/sha.h>
 
 #include <algorithm>
@@ -10,6 +9,8 @@
 #include <iterator>
 #include <limits>
 #include <map>
+
+#include "security/certificates.h"
 
 namespace potluck::coordinator::api {
 
@@ -71,13 +72,6 @@ std::optional<KeyHash> parse_hash(std::string_view text) {
         hash[i] = static_cast<std::uint8_t>(*high << 4 | *low);
     }
     return hash;
-}
-
-std::string hex(const std::uint8_t* bytes, std::size_t n) {
-    std::string out;
-    for (std::size_t i = 0; i < n; ++i)
-        fmt::format_to(std::back_inserter(out), "{:02x}", bytes[i]);
-    return out;
 }
 
 std::string_view next_word(std::string_view& line) {
@@ -186,8 +180,8 @@ Result<std::vector<ApiKey>> parse_keys(std::string_view text, std::string_view f
 }
 
 std::string key_line(const ApiKey& key) {
-    std::string out =
-        fmt::format("{} {}{}", key.name, kHashPrefix, hex(key.hash.data(), key.hash.size()));
+    const std::string_view hash(reinterpret_cast<const char*>(key.hash.data()), key.hash.size());
+    std::string out = fmt::format("{} {}{}", key.name, kHashPrefix, security::hex(hash));
     if (key.limits.priority == Priority::kBatch) out += " priority=batch";
     for (const Setting& setting : kSettings) {
         if (const std::uint64_t value = setting.get(key.limits); value > 0)
@@ -230,11 +224,9 @@ Result<NewKey> make_key(std::string name, const KeyLimits& limits) {
         return error(ErrorCode::kInvalidArgument,
                      fmt::format("'{}' is no name for a key: up to {} letters, digits and - _ . @",
                                  shown(name), kMaxKeyNameBytes));
-    std::array<std::uint8_t, kSecretBytes> bytes{};
-    if (::RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1)
-        return error(ErrorCode::kInternal, "the system gives no random bits");
+    POTLUCK_ASSIGN(const std::string bytes, security::random_bytes(kSecretBytes));
     NewKey made;
-    made.secret = std::string(kSecretPrefix) + hex(bytes.data(), bytes.size());
+    made.secret = std::string(kSecretPrefix) + security::hex(bytes);
     made.key = {std::move(name), hash_key(made.secret), limits};
     return made;
 }
