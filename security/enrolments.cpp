@@ -49,8 +49,7 @@ Result<TokenRecord> parse_record(const json::value& value) {
         uses->get_int64() < 0 || uses->get_int64() > kMaxUses || revoked == nullptr ||
         !revoked->is_bool())
         return bad();
-    constexpr std::int64_t kFarAway = 253402300799;
-    if (expires->get_int64() < 0 || expires->get_int64() > kFarAway) return bad();
+    if (expires->get_int64() < 0 || expires->get_int64() > kMaxExpiry) return bad();
     return TokenRecord{
         .hash = std::string(hash->get_string()),
         .expires = std::chrono::sys_seconds(std::chrono::seconds(expires->get_int64())),

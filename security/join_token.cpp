@@ -13,8 +13,6 @@ constexpr std::string_view kAlphabet =
 constexpr char kVersion = 1;
 constexpr std::size_t kSumBytes = 4;
 constexpr std::size_t kFixedBytes = 1 + 32 + kSecretBytes + 8;
-/// The year 9999: later ones overflow the clock.
-constexpr std::uint64_t kMaxExpiry = 253402300799;
 
 std::string sha256(std::string_view bytes) {
     std::string digest(SHA256_DIGEST_LENGTH, '\0');
@@ -95,7 +93,7 @@ Result<JoinToken> parse_join_token(std::string_view text) {
     token.address = body.substr(kFixedBytes);
     const bool printable =
         std::ranges::all_of(token.address, [](char c) { return c > 0x20 && c < 0x7F; });
-    if (expires > kMaxExpiry || !printable) return not_a_token();
+    if (expires > std::uint64_t{kMaxExpiry} || !printable) return not_a_token();
     token.expires = std::chrono::sys_seconds(std::chrono::seconds(expires));
     return token;
 }

@@ -18,6 +18,8 @@ namespace potluck::security {
 inline constexpr std::size_t kSecretBytes = 16;
 inline constexpr std::size_t kMaxAddressBytes = 256;
 inline constexpr std::size_t kMaxTokenBytes = 512;
+/// Seconds since 1970 of the year 9999: later ones overflow the clock.
+inline constexpr std::int64_t kMaxExpiry = 253402300799;
 
 struct JoinToken {
     Fingerprint ca{};
