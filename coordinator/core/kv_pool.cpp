@@ -73,8 +73,8 @@ PrefixCache::Match KvPool::find(TenantId tenant, std::span<const TokenId> tokens
     return match.length >= options_.least_shared ? match : PrefixCache::Match{};
 }
 
-/// Takes pages from the end of the one that was not used for longest, so that its beginning, which
-/// others are more likely to share, stays for now.
+/// Takes pages from the end of the one that was not used for longest: its beginning, which others
+/// are more likely to share, goes last.
 bool KvPool::evict(std::size_t pages) {
     const auto oldest = cache_.oldest();
     if (!oldest) return false;

@@ -70,7 +70,7 @@ std::size_t Scheduler::batches_wanted(const Survey& survey) {
 /// that decode.
 void Scheduler::plan_decoding(Survey& survey) {
     if (survey.ready.empty()) return;
-    const std::size_t batches = batches_wanted(survey);
+    const std::size_t batches = survey.batches;
     // As equal as can be: no more of the larger size are under way than there should be.
     const std::size_t larger = survey.users % batches;
     const auto is_larger = [&](const auto& sent) {
@@ -225,7 +225,8 @@ bool Scheduler::must_not_wait(const Survey& survey) const {
 
 bool Scheduler::compose(SchedulerActions& actions) {
     Survey plan = survey();
-    const bool sendable = in_flight_.size() < batches_wanted(plan) || must_not_wait(plan);
+    plan.batches = batches_wanted(plan);
+    const bool sendable = in_flight_.size() < plan.batches || must_not_wait(plan);
     if (sendable) {
         plan_decoding(plan);
         plan_prompts(plan);

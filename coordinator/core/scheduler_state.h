@@ -71,6 +71,7 @@ struct Scheduler::Survey {
     std::vector<Sequence*> ready;    ///< of these, whose next token is known; longest first
     std::vector<Sequence*> prompts;  ///< in the order of service
     std::size_t prompt_rows = 0;
+    std::size_t batches = 0;   ///< that may be in flight
     std::size_t reserved = 0;  ///< pages for planned rows
     Load load;                 ///< of planned rows
 
