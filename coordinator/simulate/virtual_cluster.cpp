@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "engine/step_time.h"
 #include "model/gguf/gguf.h"
 #include "model/gguf/writer.h"
 #include "model/tokenizer/tokenizer.h"
@@ -84,10 +85,9 @@ Result<VirtualCluster> VirtualCluster::make(const PipelineModel& model,
 }
 
 void VirtualCluster::send(nanoseconds now, const Batch& batch) {
-    Step step{.size = {.rows = batch.rows.size()}, .sent = now};
+    Step step{.size = {.rows = batch.rows.size(), .keys = engine::keys_of(batch)}, .sent = now};
     step.result.batch = batch.id;
     for (const Row& row : batch.rows) {
-        step.size.keys += std::uint64_t{row.position} + 1;
         if ((row.flags & kRowSample) == 0) continue;
         step.result.rows.push_back({.seq = row.seq,
                                     .position = row.position,

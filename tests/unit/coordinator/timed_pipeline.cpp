@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/step_time.h"
+
 namespace potluck::coordinator {
 
 nanoseconds run_through(const std::vector<StageCost>& stages, const Load& load, nanoseconds now,
@@ -57,9 +59,7 @@ void TimedPipeline::submit_at(nanoseconds time, std::uint64_t id, GenerationRequ
 void TimedPipeline::act(SchedulerActions& actions) {
     for (auto& action : actions) {
         if (auto* send = std::get_if<SendBatch>(&action)) {
-            Load load{send->batch.rows.size(), 0};
-            for (const auto& row : send->batch.rows)
-                load.keys += row.position + 1;
+            const Load load{send->batch.rows.size(), engine::keys_of(send->batch)};
             rows += load.rows;
             const auto back = run_through(stages_, load, now, free_at_);
             sent_.push_back({back, std::move(send->batch)});
