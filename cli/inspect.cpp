@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "base/byte_text.h"
 #include "base/tensor_type.h"
 #include "model/gguf/describe.h"
 #include "model/gguf/text.h"
@@ -18,7 +19,7 @@ using namespace model::gguf;  // this file is about nothing else
 
 void print_head(const Gguf& file) {
     fmt::print("{}: GGUF version {}, {}, {} keys, {} tensors\n", file.name(), file.version(),
-               describe_bytes(file.file_bytes()), file.metadata().size(), file.tensors().size());
+               byte_text(file.file_bytes()), file.metadata().size(), file.tensors().size());
     if (file.shard_count() == 1) return;
     for (std::uint32_t i = 0; i < file.shard_count(); ++i)
         fmt::print("  file {} of {}: {}\n", i + 1, file.shard_count(), file.shard_name(i));
@@ -45,14 +46,14 @@ void print_tensors(const Gguf& file) {
     for (const auto& tensor : file.tensors())
         fmt::print("  {:<{}}  {:<7}  {:<{}}  {:>10}\n", printable(tensor.name), name_width,
                    to_string(tensor.type), describe_dims(tensor), dims_width,
-                   describe_bytes(tensor.bytes));
+                   byte_text(tensor.bytes));
 }
 
 void print_totals(const Gguf& file) {
     fmt::print("\ntotals by type\n");
     for (const auto& total : totals_by_type(file.tensors()))
         fmt::print("  {:<7}  {:>6} tensors  {:>10}\n", to_string(total.type), total.tensors,
-                   describe_bytes(total.bytes));
+                   byte_text(total.bytes));
 }
 
 }  // namespace

@@ -9,12 +9,11 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 
-#include "coordinator/planner/reasons.h"
+#include "base/byte_text.h"
 
 namespace potluck::cli {
 namespace {
 
-using planner::human_bytes;
 using planner::Instance;
 using planner::RankedPlan;
 
@@ -53,9 +52,9 @@ std::string memory_table(const PlanReport& report, const RankedPlan& plan) {
             const auto& device = report.inventory.devices[stage.device];
             text += fmt::format("  {:<{}}  {:>8}  {:>9}  {:>9}  {:>9}  {:>9}  {:>9}  {:>8.0f} %\n",
                                 device.name, width, fmt::format("{}..{}", stage.begin, stage.end),
-                                human_bytes(memory.weights), human_bytes(memory.kv),
-                                human_bytes(memory.buffers), human_bytes(memory.headroom),
-                                human_bytes(device.memory_bytes), share * 100);
+                                byte_text(memory.weights), byte_text(memory.kv),
+                                byte_text(memory.buffers), byte_text(memory.headroom),
+                                byte_text(device.memory_bytes), share * 100);
         }
     }
     return text;
@@ -118,9 +117,8 @@ std::string to_table(const PlanReport& report) {
     std::string text = fmt::format(
         "{}: {} layers, {} of weights; context {} x {} slot{}, ranked by {}\n"
         "predicted tokens/s: a prompt of {}; one user and all slots behind {} tokens\n\n",
-        model.sizes.name, model.sizes.n_layers, human_bytes(model.bytes()), work.context,
-        work.slots, work.slots == 1 ? "" : "s", name_of(request.objective), work.prompt,
-        work.depth);
+        model.sizes.name, model.sizes.n_layers, byte_text(model.bytes()), work.context, work.slots,
+        work.slots == 1 ? "" : "s", name_of(request.objective), work.prompt, work.depth);
     text += fmt::format("{:>3}  {:>9}  {:>8}  {:>8}  {}\n", "", "prompt", "one user",
                         fmt::format("{} slot{}", work.slots, work.slots == 1 ? "" : "s"), "plan");
     for (std::size_t i = 0; i < planning.plans.size(); ++i)

@@ -7,19 +7,14 @@
 #include <numeric>
 #include <set>
 
+#include "base/byte_text.h"
+
 namespace potluck::coordinator {
 namespace {
 
 constexpr std::uint32_t kPageTokens = 64;  ///< DESIGN: one attention block, see docs/arithmetic.md
 /// Share of a device's free memory that weights and KV may take; the rest is for activations.
 constexpr double kMemoryShare = 0.85;
-
-std::string human_bytes(std::uint64_t bytes) {
-    if (bytes < (1U << 20)) return fmt::format("{:.0f} KiB", static_cast<double>(bytes) / 1024);
-    if (bytes < (1U << 30))
-        return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
-    return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (1 << 30));
-}
 
 /// Layers per device in proportion to memory, by largest remainder, at least one each while they
 /// last.
@@ -97,9 +92,9 @@ Result<std::uint64_t> count_pages(const Plan& plan, const model::ModelConfig& co
                 ErrorCode::kResourceExhausted,
                 fmt::format("{} has {} free: layers {}..{} need {} for weights and {} for one "
                             "context of {} tokens",
-                            stage.device_name, human_bytes(stage.free_bytes), stage.part.begin,
-                            stage.part.end, human_bytes(stage.weight_bytes),
-                            human_bytes(page_bytes * per_request), plan.context));
+                            stage.device_name, byte_text(stage.free_bytes), stage.part.begin,
+                            stage.part.end, byte_text(stage.weight_bytes),
+                            byte_text(page_bytes * per_request), plan.context));
         }
         pages = std::min(pages, left / page_bytes);
     }
@@ -153,8 +148,8 @@ std::string to_string(const Plan& plan) {
         const auto& s = plan.stages[i];
         text += fmt::format("  stage {}  layers {:>3}..{:<3} {}{}{} on {} ({} free)\n", i,
                             s.part.begin, s.part.end - 1, s.part.embedding ? "+embedding " : "",
-                            s.part.head ? "+head " : "", human_bytes(s.weight_bytes), s.device_name,
-                            human_bytes(s.free_bytes));
+                            s.part.head ? "+head " : "", byte_text(s.weight_bytes), s.device_name,
+                            byte_text(s.free_bytes));
     }
     text += fmt::format(
         "  context {} tokens per request, {} slots, KV pool {} tokens ({} pages of {}, {})\n",

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/byte_text.h"
 #include "coordinator/planner/best_pipeline.h"
 
 namespace potluck::planner {
@@ -39,7 +40,7 @@ std::string cannot_hold(Predictor& predictor, std::uint32_t device) {
     return fmt::format(
         "too little memory: {} free, one layer with its cache, buffers and headroom "
         "needs {}",
-        human_bytes(d.memory_bytes), human_bytes(least));
+        byte_text(d.memory_bytes), byte_text(least));
 }
 
 /// The best place for one more device in a pipeline, whose order stays as it is.
@@ -68,7 +69,7 @@ std::string reason(Predictor& predictor, Objective objective, const RankedPlan& 
         const auto need = memory_use(model, one, d, 0, model.sizes.n_layers).total();
         if (need > d.memory_bytes)
             return fmt::format("cannot hold a replica: {} free, it needs {}",
-                               human_bytes(d.memory_bytes), human_bytes(need));
+                               byte_text(d.memory_bytes), byte_text(need));
         return "a replica here would only take slots from faster ones";
     }
     Pipeline pipeline;
@@ -84,13 +85,6 @@ std::string reason(Predictor& predictor, Objective objective, const RankedPlan& 
 }
 
 }  // namespace
-
-std::string human_bytes(std::uint64_t bytes) {
-    const auto value = static_cast<double>(bytes);
-    if (bytes < (1ULL << 20)) return fmt::format("{:.0f} KiB", value / 1024);
-    if (bytes < (1ULL << 30)) return fmt::format("{:.0f} MiB", value / (1 << 20));
-    return fmt::format("{:.1f} GiB", value / (1 << 30));
-}
 
 std::vector<LeftOut> reasons(Predictor& predictor, Objective objective, const RankedPlan& plan) {
     std::vector<bool> used(predictor.inventory().devices.size(), false);
@@ -126,8 +120,8 @@ tl::unexpected<Error> nothing_fits(Predictor& predictor) {
         fmt::format("no plan holds {}: its weights need {}, the cache of {} contexts of {} tokens "
                     "{}, and each device buffers and headroom besides; the {} devices have {}. A "
                     "smaller context or fewer slots need less",
-                    model.sizes.name, human_bytes(model.bytes()), work.slots, work.context,
-                    human_bytes(kv), able, human_bytes(memory)));
+                    model.sizes.name, byte_text(model.bytes()), work.slots, work.context,
+                    byte_text(kv), able, byte_text(memory)));
 }
 
 }  // namespace potluck::planner

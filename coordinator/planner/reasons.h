@@ -12,7 +12,4 @@ std::vector<LeftOut> reasons(Predictor& predictor, Objective objective, const Ra
 /// kResourceExhausted or kUnsupported: what is needed, and what the devices have.
 tl::unexpected<Error> nothing_fits(Predictor& predictor);
 
-/// "17.3 GiB", "512 MiB"
-std::string human_bytes(std::uint64_t bytes);
-
 }  // namespace potluck::planner

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 
 #include "model/gguf/reader.h"
 #include "model/gguf/shard.h"
@@ -83,16 +82,6 @@ std::string describe_dims(const TensorInfo& tensor) {
     for (std::uint32_t i = 0; i < tensor.n_dims; ++i)
         out += fmt::format("{}{}", i > 0 ? ", " : "", tensor.dims[i]);
     return out + "}";
-}
-
-std::string describe_bytes(std::uint64_t bytes) {
-    constexpr auto kUnits = std::to_array<std::string_view>({"KiB", "MiB", "GiB", "TiB", "PiB"});
-    if (bytes < 1024) return fmt::format("{} B", bytes);
-    auto value = static_cast<double>(bytes) / 1024.0;
-    std::size_t unit = 0;
-    for (; value >= 1023.95 && unit + 1 < kUnits.size(); ++unit)
-        value /= 1024.0;
-    return fmt::format("{:.1f} {}", value, kUnits[unit]);
 }
 
 std::vector<TypeTotal> totals_by_type(std::span<const TensorInfo> tensors) {

@@ -18,9 +18,6 @@ namespace potluck::model::gguf {
 std::string describe_value(const KeyValue& kv);
 /// `{4096, 32}`; only the dimensions that the file gives.
 std::string describe_dims(const TensorInfo& tensor);
-/// `3.2 MiB`
-std::string describe_bytes(std::uint64_t bytes);
-
 struct TypeTotal {
     TensorType type = TensorType::kF32;
     std::uint64_t tensors = 0;

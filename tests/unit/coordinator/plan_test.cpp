@@ -202,7 +202,7 @@ TEST(Plan, PrintsForPeople) {
     EXPECT_EQ(
         to_string(*plan),
         "plan 3: 2 stages\n"
-        "  stage 0  layers   0..5   +embedding 65.0 MiB on host0/0 cpu (2.93 GiB free)\n"
+        "  stage 0  layers   0..5   +embedding 65.0 MiB on host0/0 cpu (2.9 GiB free)\n"
         "  stage 1  layers   6..7   +head 25.0 MiB on host1/0 cpu (1000.0 MiB free)\n"
         "  context 256 tokens per request, 2 slots, KV pool 512 tokens (8 pages of 64, f16)\n");
     EXPECT_EQ(fingerprint(*plan), "potluck-cpu-1");
