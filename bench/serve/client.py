@@ -33,6 +33,7 @@ class Stream:
     sent: float = 0.0
     times: list[float] = field(default_factory=list)  # one for each token, as far as they come singly
     made: int | None = None  # tokens, as the server counted them; None: hung up
+    answer: bytes = b""  # all of it, once it has ended
 
     def first(self) -> float:
         return self.times[0] - self.sent
@@ -78,6 +79,7 @@ class Connection:
         answer = b"".join(self.received)
         if not whole:
             return
+        self.stream.answer = answer
         status = answer.split(b"\r\n", 1)[0]
         usage = answer.rsplit(b'"completion_tokens":', 1)
         if b" 200 " not in status or len(usage) != 2 or b"[DONE]" not in usage[1]:
