@@ -13,6 +13,8 @@ constexpr double kMemory = 16;
 constexpr double kSlopeFade = 0.98;
 /// The slope is held at zero by this share of the mean square of keys.
 constexpr double kSlopeRidge = 0.05;
+/// And by what so many keys of difference in each sample would add: fewer cost less than the noise.
+constexpr double kSlopeKeys = 256;
 /// Of a knot's time, at least this much is not the keys'.
 constexpr double kLeastWithoutKeys = 0.05;
 
@@ -106,10 +108,12 @@ void CostCurve::observe(const StepSample& sample) {
     keys_variance_ *= kSlopeFade;
     keys_times_time_ *= kSlopeFade;
     keys_squared_ *= kSlopeFade;
+    keys_weight_ *= kSlopeFade;
     teach(place.knot, 1 - place.above, keys * rows_at(place.knot) / rows, below);
     if (place.above > 0)
         teach(place.knot + 1, place.above, keys * rows_at(place.knot + 1) / rows, above);
-    const double held = keys_variance_ + kSlopeRidge * keys_squared_;
+    const double held =
+        keys_variance_ + kSlopeRidge * keys_squared_ + kSlopeKeys * kSlopeKeys * keys_weight_;
     per_key_ns_ = held > 0 ? std::max(0.0, keys_times_time_ / held) : 0;
     rebuild();
 }
@@ -122,6 +126,7 @@ void CostCurve::teach(std::size_t index, double share, double keys, double time_
         keys_times_time_ += share * more_keys * (time_ns - knot.time_ns);
     }
     keys_squared_ += share * keys * keys;
+    keys_weight_ += share;
     knot.weight = std::min(knot.weight + share, kMemory);
     const double rate = share / knot.weight;
     knot.time_ns += rate * (time_ns - knot.time_ns);

@@ -74,6 +74,7 @@ class CostCurve {
     double keys_variance_ = 0;  ///< faded sums that give the slope
     double keys_times_time_ = 0;
     double keys_squared_ = 0;
+    double keys_weight_ = 0;
     std::uint64_t samples_ = 0;
 };
 

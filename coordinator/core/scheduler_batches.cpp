@@ -187,8 +187,11 @@ void Scheduler::plan_prompts(Survey& survey) {
     if (options_.prefill_chunk > 0) room = std::min(room, options_.prefill_chunk);
     if (room == 0) return;
     // Whoever's first token this batch brings decodes next, and must not wait for strangers.
+    // Its rows read more keys from one to the next: first as if all read as many as the first one,
+    // then as the middle one of those.
+    const std::size_t at_most = pacing_->rows_beside(survey.load, keys, options_.step_budget);
     const std::size_t beside =
-        std::min(room, pacing_->rows_beside(survey.load, keys, options_.step_budget));
+        std::min(room, pacing_->rows_beside(survey.load, keys + at_most / 2, options_.step_budget));
     // Of one size while the stages are full: smaller ones at the end would only cost more steps.
     const std::size_t chunk = pacing_->chunk(survey.prompt_rows, keys, room);
     chunk_ = in_flight_.empty() ? chunk : std::max(chunk_, chunk);

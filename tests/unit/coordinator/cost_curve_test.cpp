@@ -116,6 +116,21 @@ TEST(CostCurve, NeverFallsWhateverComes) {
     }
 }
 
+// One answer of two dozen tokens, with the noise of a real machine, before a long prompt comes.
+TEST(CostCurve, AFewKeysMoreHaveNoPrice) {
+    CostCurve curve(10ms, 2ms);
+    curve.observe({.rows = 1, .keys = 1, .time = 20ms});
+    curve.observe({.rows = 8, .keys = 36, .time = 30ms});
+    curve.observe({.rows = 64, .keys = 2080, .time = 100ms});
+    const double before = ms(curve.time(512, 131'328));
+    for (std::uint64_t i = 0; i < 24; ++i) {
+        const auto noise = nanoseconds(static_cast<std::int64_t>(15e6 * uniform(1, i)));
+        // Slower towards the end, which is when keys are most.
+        curve.observe({.rows = 1, .keys = 17 + i, .time = 20ms + noise + (i > 16 ? 8ms : 0ms)});
+    }
+    EXPECT_NEAR(ms(curve.time(512, 131'328)), before, 0.25 * before);
+}
+
 TEST(CostCurve, KeysHaveTheirOwnPrice) {
     CostCurve curve(10ms, 2ms);
     // 20 ms, and 10 µs for every thousand keys.
