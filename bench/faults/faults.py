@@ -3,8 +3,9 @@
 
     sudo bench/faults/faults.py --potluck build/release/bin/potluck --netshape build/release/bin/netshape
 
-Streams run while one worker after another is killed, hung (SIGSTOP) or cut off, at random moments. Every stream must end with the tokens of an undisturbed run. Reports the
-gaps that clients saw. Exit code: 0 all equal, 3 some not, 1 it could not be tried. README.md says more.
+Streams run while one worker after another is killed, hung (SIGSTOP) or cut off, at random moments.
+Every stream must end with the tokens of an undisturbed run. Reports the gaps that clients saw. Exit
+code: 0 all equal, 3 some not, 1 it could not be tried. README.md says more.
 """
 import argparse
 import json
@@ -136,7 +137,8 @@ class Trial:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--potluck", required=True)
     parser.add_argument("--netshape", required=True)
     parser.add_argument("--model", default=str(HERE.parent.parent / "models" / "tiny-coder-q8_0.gguf"))
