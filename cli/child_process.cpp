@@ -18,6 +18,9 @@ namespace potluck::cli {
 
 namespace {
 
+/// Looked at one by one where the system cannot name them all at once.
+constexpr int kMostDescriptors = 65536;
+
 /// The reading end of a pipe that holds `text` and ends after it, or -1 with errno. A pipe takes at
 /// least 64 KiB before anybody reads.
 int filled_pipe(const std::string& text) {
@@ -67,6 +70,11 @@ Result<ChildProcess> ChildProcess::spawn_self(const std::vector<std::string>& ar
             ::fcntl(kSecretFd, F_SETFD, 0);
         } else {
             ::dup2(secret_fd, kSecretFd);
+        }
+        // Sockets of this process, those of clients above all, are not the child's.
+        if (::close_range(kSecretFd + 1, ~0U, CLOSE_RANGE_CLOEXEC) != 0) {
+            for (int fd = kSecretFd + 1; fd < kMostDescriptors; ++fd)
+                ::fcntl(fd, F_SETFD, FD_CLOEXEC);
         }
         ::execv("/proc/self/exe", argv.data());
         ::_exit(127);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -22,6 +23,7 @@
 #include "cli/commands.h"
 #include "cli/devices.h"
 #include "cli/failure.h"
+#include "cli/local_workers.h"
 #include "cli/state_directory.h"
 #include "coordinator/api/server.h"
 #include "coordinator/service/coordinator_service.h"
@@ -58,9 +60,11 @@ std::chrono::milliseconds milliseconds(double seconds) {
     return std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(seconds));
 }
 
-/// `desk`: whether machines without a certificate may ask for one.
+/// `desk`: whether machines without a certificate may ask for one. Plans have larger epochs than
+/// `first_epoch`.
 Status start(Coordinator& c, const ClusterOptions& options, const security::ClusterState& cluster,
-             const std::string& listen, std::unique_ptr<coordinator::EnrolmentDesk> desk) {
+             const std::string& listen, std::unique_ptr<coordinator::EnrolmentDesk> desk,
+             std::uint64_t first_epoch) {
     c.desk = std::move(desk);
     transport::TlsOptions tls{.credentials = cluster.coordinator};
     if (c.desk) tls.on_anonymous = [&c](auto connection) { c.desk->accept(std::move(connection)); };
@@ -80,6 +84,9 @@ Status start(Coordinator& c, const ClusterOptions& options, const security::Clus
     settings.deployment.plan.max_batch_rows = std::max<std::uint32_t>(chunk + options.slots, 64);
     settings.scheduler.prefill_chunk = options.prefill_chunk;
     settings.scheduler.queue_limit = options.queue_limit;
+    settings.scheduler.patience = milliseconds(options.patience_s);
+    settings.silence = std::chrono::milliseconds(options.silence_ms);
+    settings.deployment.first_epoch = first_epoch;
     coordinator::CoordinatorEvents events;
     events.on_status = [](const std::string& status) {
         if (status != "ready") std::cout << status << std::endl;  // on_ready says more
@@ -112,8 +119,8 @@ bool has_terminal() {
     return fd >= 0;
 }
 
-/// Runs until Ctrl-C or SIGTERM, or its terminal is gone; then tells the workers to leave. SIGHUP
-/// from elsewhere: the keys are read again.
+/// Runs until Ctrl-C or SIGTERM, or its terminal is gone. SIGHUP from elsewhere: the keys are read
+/// again.
 void serve(Coordinator& c, const std::function<void()>& on_stop) {
     boost::asio::signal_set stop(c.loop, SIGINT, SIGTERM, SIGHUP);
     std::function<void(const boost::system::error_code&, int)> on_signal;
@@ -127,7 +134,6 @@ void serve(Coordinator& c, const std::function<void()>& on_stop) {
         std::cout << "stopping" << std::endl;
         on_stop();
         c.api->stop();
-        c.service->shut_down("the coordinator stops");
         c.loop.stop();
     };
     stop.async_wait(on_signal);
@@ -153,10 +159,17 @@ Result<std::vector<std::string>> worker_devices(const ClusterOptions& options) {
 
 std::vector<std::string> worker_arguments(const ClusterOptions& options, std::uint32_t index,
                                           const std::string& devices, std::uint64_t memory_bytes) {
-    std::vector<std::string> arguments = {
-        "worker",   "--identity-fd", std::to_string(ChildProcess::kSecretFd),
-        "--listen", "127.0.0.1:0",   "--devices",
-        devices,    "--memory",      fmt::format("{}", memory_bytes)};
+    std::vector<std::string> arguments = {"worker",
+                                          "--identity-fd",
+                                          std::to_string(ChildProcess::kSecretFd),
+                                          "--listen",
+                                          "127.0.0.1:0",
+                                          "--devices",
+                                          devices,
+                                          "--memory",
+                                          fmt::format("{}", memory_bytes),
+                                          "--silence",
+                                          std::to_string(options.silence_ms)};
     std::size_t threads = options.cpu.threads;
     if (threads == 0)
         threads = std::max<std::size_t>(std::thread::hardware_concurrency() / options.workers, 1);
@@ -184,43 +197,32 @@ int run_up(const ClusterOptions& options) {
     const auto cluster = security::make_cluster("127.0.0.1:0", now);
     if (!cluster) return fail(cluster.error());
     Coordinator c;
-    if (auto started = start(c, options, *cluster, "127.0.0.1:0", nullptr); !started)
+    if (auto started = start(c, options, *cluster, "127.0.0.1:0", nullptr, 0); !started)
         return fail(started.error());
     // The workers share this machine: each may take its part of what is free now.
     auto probe = make_devices("cpu", {.threads = 1});
     if (!probe) return fail(probe.error());
     const std::uint64_t memory_bytes = probe->front()->free_bytes() / options.workers;
-    std::vector<ChildProcess> children;
+    std::vector<LocalWorkers::Spec> specs;
     for (std::uint32_t i = 0; i < options.workers; ++i) {
-        auto credentials = security::issue(
-            cluster->authority, {security::Role::kWorker, fmt::format("local-{}", i + 1)}, now);
+        const std::string name = fmt::format("local-{}", i + 1);
+        auto credentials =
+            security::issue(cluster->authority, {security::Role::kWorker, name}, now);
         if (!credentials) return fail(credentials.error());
-        auto child = ChildProcess::spawn_self(
-            worker_arguments(options, i, (*devices)[i], memory_bytes),
-            security::to_json({c.service->worker_address(), std::move(*credentials)}));
-        if (!child) return fail(child.error());
-        children.push_back(std::move(*child));
+        specs.push_back(
+            {name, worker_arguments(options, i, (*devices)[i], memory_bytes),
+             security::to_json({c.service->worker_address(), std::move(*credentials)})});
     }
-    std::vector<pid_t> pids;
-    for (const auto& child : children)
-        pids.push_back(child.pid());
-    std::cout << fmt::format("started {} worker{} (process {})", children.size(),
-                             children.size() == 1 ? "" : "s", fmt::join(pids, ", "))
+    auto workers = LocalWorkers::start(c.loop, std::move(specs));
+    if (!workers) return fail(workers.error());
+    const auto pids = (*workers)->pids();
+    std::cout << fmt::format("started {} worker{} (process {})", pids.size(),
+                             pids.size() == 1 ? "" : "s", fmt::join(pids, ", "))
               << std::endl;
-    boost::asio::signal_set child_ended(c.loop, SIGCHLD);
-    std::function<void()> watch = [&] {
-        child_ended.async_wait([&](const boost::system::error_code& cancelled, int) {
-            if (cancelled || c.loop.stopped()) return;
-            for (auto& child : children) {
-                if (const auto how = child.ended(); !how.empty()) {
-                    log::warning("worker process {} {}", child.pid(), how);
-                }
-            }
-            watch();
-        });
-    };
-    watch();
-    serve(c, [&] { child_ended.cancel(); });
+    serve(c, [&] {
+        (*workers)->let_end();
+        c.service->shut_down("the coordinator stops");
+    });
     return 0;
 }
 
@@ -244,13 +246,21 @@ int run_coordinator(const ClusterOptions& options) {
     Coordinator c;
     auto desk = std::make_unique<coordinator::EnrolmentDesk>(c.loop, cluster->authority,
                                                              security::open_registry(*directory));
-    if (auto started = start(c, options, *cluster, listen, std::move(desk)); !started)
+    // No epoch may come twice, also after a restart, of which nothing is remembered: more
+    // milliseconds pass than plans are made.
+    const auto first_epoch = std::chrono::duration_cast<std::chrono::milliseconds>(
+                                 std::chrono::system_clock::now().time_since_epoch())
+                                 .count();
+    if (auto started = start(c, options, *cluster, listen, std::move(desk),
+                             static_cast<std::uint64_t>(first_epoch));
+        !started)
         return fail(started.error());
     std::cout << fmt::format(
                      "cluster {}: listening at {}; workers join with: potluck worker --join TOKEN "
                      "(potluck token new)",
                      cluster->id, c.service->worker_address())
               << std::endl;
+    // Workers stay: they keep their weights and wait for the coordinator to come back.
     serve(c, [] {});
     return 0;
 }

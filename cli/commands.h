@@ -143,6 +143,8 @@ struct ClusterOptions {
     std::uint32_t queue_limit = 256;  ///< requests that wait; more are refused
     double queue_timeout_s = 600;     ///< 0: none
     double request_timeout_s = 0;
+    double patience_s = 60;          ///< that requests wait for a pipeline after a loss
+    std::uint32_t silence_ms = 750;  ///< after which a worker is taken for dead
     std::string kv_type = "f16";
     RopeOptions rope;
     bool verbose = false;
@@ -161,6 +163,7 @@ struct WorkerCommandOptions {
     std::string devices = "cpu";
     DeviceOptions cpu;
     std::uint64_t memory_bytes = 0;
+    std::uint32_t silence_ms = 750;  ///< after which the coordinator is taken for dead
     bool verbose = false;
 };
 int run_worker(const WorkerCommandOptions& options);

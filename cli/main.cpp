@@ -57,6 +57,15 @@ void add_kv(CLI::App& command, std::string& kv_type) {
         ->capture_default_str();
 }
 
+void add_silence(CLI::App& command, std::uint32_t& silence_ms, const std::string& whose) {
+    command
+        .add_option("--silence", silence_ms,
+                    "milliseconds without a sign of life after which " + whose +
+                        " is taken for dead; more for slow networks")
+        ->check(CLI::Range(50, 600000))
+        ->capture_default_str();
+}
+
 void add_rope(CLI::App& command, RopeOptions& rope) {
     command.add_option("--rope-scaling", rope.scaling,
                        "rotary positions beyond the trained context: none, linear or yarn "
@@ -137,6 +146,13 @@ void add_cluster(CLI::App& command, ClusterOptions& o) {
                     "seconds that a whole answer may take; 0: no limit")
         ->check(CLI::Range(0.0, 604800.0))
         ->capture_default_str();
+    command
+        .add_option("--patience", o.patience_s,
+                    "seconds that requests wait for machines to come back when those that are left "
+                    "cannot serve")
+        ->check(CLI::Range(0.0, 604800.0))
+        ->capture_default_str();
+    add_silence(command, o.silence_ms, "a worker");
     add_kv(command, o.kv_type);
     add_rope(command, o.rope);
     command.add_flag("--verbose,-v", o.verbose, "say more on stderr");
@@ -229,6 +245,7 @@ void Program::add_cluster_commands() {
     w->add_option("--memory", worker.memory_bytes,
                   "use at most this much per device, e.g. 4GiB; 0: what is free")
         ->transform(CLI::AsSizeValue(false));
+    add_silence(*w, worker.silence_ms, "the coordinator");
     w->add_flag("--verbose,-v", worker.verbose, "say more on stderr");
     w->callback([this] { exit_code = run_worker(worker); });
 }

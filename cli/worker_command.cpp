@@ -132,7 +132,8 @@ int run_worker(const WorkerCommandOptions& options) {
     worker::WorkerOptions settings{.name = node->name,
                                    .coordinator = coordinator,
                                    .listen = options.listen,
-                                   .memory_bytes = options.memory_bytes};
+                                   .memory_bytes = options.memory_bytes,
+                                   .silence = std::chrono::milliseconds(options.silence_ms)};
     auto service = worker::WorkerService::start(loop, **transport, std::move(settings),
                                                 std::move(*devices), [&loop] { loop.stop(); });
     if (!service) return fail(service.error());

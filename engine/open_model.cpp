@@ -17,7 +17,7 @@ Result<std::unique_ptr<StageModel>> load_stage(const std::filesystem::path& path
                                                std::uint64_t expected_bytes,
                                                const model::RotaryOverride& rotary,
                                                kernels::Device& device, const ShardOptions& options,
-                                               const LoadProgress& progress) {
+                                               const LoadProgress& progress, WeightPool* pool) {
     POTLUCK_ASSIGN(const OpenModel model, open_model(path, rotary));
     if (expected_bytes != 0 && model.file->file_bytes() != expected_bytes) {
         return error(ErrorCode::kCorrupt,
@@ -25,7 +25,7 @@ Result<std::unique_ptr<StageModel>> load_stage(const std::filesystem::path& path
                                  model.file->file_bytes(), expected_bytes));
     }
     POTLUCK_ASSIGN(auto shard,
-                   Shard::load(model.file, model.description, device, options, progress));
+                   Shard::load(model.file, model.description, device, options, progress, pool));
     return std::unique_ptr<StageModel>(std::move(shard));
 }
 

@@ -7,6 +7,7 @@
 #include "engine/shard_memory.h"
 #include "engine/steps.h"
 #include "engine/token_history.h"
+#include "engine/weight_pool.h"
 #include "kernels/api/ops.h"
 #include "model/sampler/sampler.h"
 
@@ -29,7 +30,8 @@ struct Shard::Impl {
           sampler(config.vocabulary),
           stream(d.create_stream()) {}
 
-    Status load(const model::gguf::Gguf& file, const LoadProgress& progress);
+    Status load(const std::shared_ptr<const model::gguf::Gguf>& file, WeightPool& pool,
+                const LoadProgress& progress);
     Status run(const Batch& batch, std::span<const float> input, std::span<float> output,
                StepResult& result);
 
@@ -47,7 +49,6 @@ struct Shard::Impl {
     }
     float* at(model::ValueId v) const { return slots[plan.slot_of[v.index]]->as<float>(); }
 
-    std::shared_ptr<const model::gguf::Gguf> kept_file;  ///< if weights refer to it
     kernels::Device& device;
     model::Graph graph;
     model::ModelConfig config;
@@ -60,7 +61,7 @@ struct Shard::Impl {
 
     BufferPlan plan;
     std::vector<std::unique_ptr<kernels::Buffer>> slots;
-    std::vector<Weight> weights;
+    std::vector<std::shared_ptr<const Weight>> weights;
     std::vector<LayerCache> cache_memory;
     std::vector<kernels::KvCache> caches;
     BatchMemory memory;
@@ -74,9 +75,10 @@ struct Shard::Impl {
     std::vector<float> raw_logits;  ///< one row, kept where its log-probabilities are asked for
 };
 
-Status Shard::Impl::load(const model::gguf::Gguf& file, const LoadProgress& progress) {
-    POTLUCK_TRY(check_device(device, file, graph, config, options.kv));
-    POTLUCK_ASSIGN(weights, load_weights(device, file, graph, progress));
+Status Shard::Impl::load(const std::shared_ptr<const model::gguf::Gguf>& file, WeightPool& pool,
+                         const LoadProgress& progress) {
+    POTLUCK_TRY(check_device(device, *file, graph, config, options.kv));
+    POTLUCK_ASSIGN(weights, load_weights(device, file, graph, pool, progress, options.cancelled));
     POTLUCK_ASSIGN(cache_memory, allocate_caches(device, config, options));
     for (const auto& layer : cache_memory) {
         caches.push_back({.k = layer.k->data(),
@@ -283,14 +285,14 @@ Shard::~Shard() = default;
 Result<std::unique_ptr<Shard>> Shard::load(std::shared_ptr<const model::gguf::Gguf> file,
                                            const model::ModelDescription& model,
                                            kernels::Device& device, const ShardOptions& options,
-                                           const LoadProgress& progress) {
+                                           const LoadProgress& progress, WeightPool* pool) {
     if (options.max_rows == 0 || options.max_length == 0) {
         return error(ErrorCode::kInvalidArgument, "a shard needs room for at least one row");
     }
     POTLUCK_ASSIGN(model::Graph graph, model::build_shard(*file, model, options.part));
     auto impl = std::make_unique<Impl>(device, std::move(graph), model.config, options);
-    POTLUCK_TRY(impl->load(*file, progress));
-    if (device.keeps_bytes()) impl->kept_file = std::move(file);
+    WeightPool own;
+    POTLUCK_TRY(impl->load(file, pool == nullptr ? own : *pool, progress));
     return std::unique_ptr<Shard>(new Shard(std::move(impl)));
 }
 
@@ -317,7 +319,7 @@ const PageTable& Shard::pages() const {
 std::uint64_t Shard::weight_bytes() const {
     std::uint64_t total = 0;
     for (const auto& weight : impl_->weights) {
-        total += weight.matrix ? weight.matrix->bytes() : weight.vector->size();
+        total += weight->matrix ? weight->matrix->bytes() : weight->vector->size();
     }
     return total;
 }

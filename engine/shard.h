@@ -22,15 +22,18 @@
 
 namespace potluck::engine {
 
+class WeightPool;
+
 struct ShardOptions {
     model::ShardSpec part;
-    std::size_t max_rows = 512;     ///< of one batch
-    std::size_t max_length = 4096;  ///< positions of one sequence
-    std::size_t kv_pages = 64;      ///< of kPageTokens positions each, over all sequences
-    KvTypes kv;                     ///< how keys and values are stored
+    std::size_t max_rows = 512;       ///< of one batch
+    std::size_t max_length = 4096;    ///< positions of one sequence
+    std::size_t kv_pages = 64;        ///< of kPageTokens positions each, over all sequences
+    KvTypes kv;                       ///< how keys and values are stored
+    std::function<bool()> cancelled;  ///< asked while loading: whether to stop; may be empty
 };
 
-/// Called with the bytes of the file that are loaded and their total, after each tensor.
+/// Called with the bytes of the file that were read and their total, after each tensor.
 using LoadProgress = std::function<void(std::uint64_t done, std::uint64_t total)>;
 
 /// Sees the logits of a sampled row before the sampler changes them.
@@ -38,12 +41,13 @@ using LogitsObserver = std::function<void(const Row& row, std::span<const float>
 
 class Shard final : public StageModel {
   public:
-    /// Checks all tensors and the device's abilities (every problem is listed at once), then packs.
-    /// Keeps `file` if the device's weights refer to it.
+    /// Checks all tensors and the device's abilities (every problem is listed at once), then packs
+    /// what `pool` (null: none) does not have. Keeps `file` if the device's weights refer to it.
     static Result<std::unique_ptr<Shard>> load(std::shared_ptr<const model::gguf::Gguf> file,
                                                const model::ModelDescription& model,
                                                kernels::Device& device, const ShardOptions& options,
-                                               const LoadProgress& progress = {});
+                                               const LoadProgress& progress = {},
+                                               WeightPool* pool = nullptr);
     ~Shard() override;
 
     std::size_t input_width() const override;

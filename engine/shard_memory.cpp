@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
 #include <set>
 
 #include "base/portable_math.h"
@@ -75,45 +74,64 @@ Status check_device(const kernels::Device& device, const model::gguf::Gguf& file
 
 namespace {
 
-Result<Weight> load_weight(kernels::Device& device, const model::gguf::Gguf& file,
-                           const model::WeightSpec& spec) {
-    const auto& tensor = *file.find_tensor(spec.name);
+Result<std::shared_ptr<const Weight>> load_weight(
+    kernels::Device& device, const std::shared_ptr<const model::gguf::Gguf>& file,
+    const model::WeightSpec& spec) {
+    const auto& tensor = *file->find_tensor(spec.name);
     const bool kept = device.keeps_bytes();
-    if (!kept) file.will_read(tensor);
-    Weight weight;
+    if (!kept) file->will_read(tensor);
+    auto weight = std::make_shared<Weight>();
+    if (kept) weight->file = file;
     if (spec.use == model::WeightUse::kVector) {
-        POTLUCK_ASSIGN(weight.vector, upload_values(device, read_vector(tensor)));
+        POTLUCK_ASSIGN(weight->vector, upload_values(device, read_vector(tensor)));
     } else {
         auto packed = device.pack(tensor.data, tensor.type, spec.columns, {0, tensor.rows()});
         if (!packed)
             return with_context(std::move(packed.error()), fmt::format("tensor '{}'", spec.name));
-        weight.matrix = std::move(*packed);
+        weight->matrix = std::move(*packed);
     }
-    if (!kept) file.forget(tensor);
+    if (!kept) file->forget(tensor);
     return weight;
 }
 
 }  // namespace
 
-Result<std::vector<Weight>> load_weights(kernels::Device& device, const model::gguf::Gguf& file,
-                                         const model::Graph& graph, const LoadProgress& progress) {
+Result<std::vector<std::shared_ptr<const Weight>>> load_weights(
+    kernels::Device& device, const std::shared_ptr<const model::gguf::Gguf>& file,
+    const model::Graph& graph, WeightPool& pool, const LoadProgress& progress,
+    const std::function<bool()>& cancelled) {
     const auto bytes_of = [&](std::size_t i) {
-        return file.find_tensor(graph.weights[i].name)->bytes;
+        return file->find_tensor(graph.weights[i].name)->bytes;
     };
+    const std::string source = WeightPool::source_of(*file);
+    std::set<std::string> wanted;
+    for (const auto& spec : graph.weights)
+        wanted.insert(std::string(spec.name));
+    pool.keep_only(source, wanted);
+    std::vector<std::shared_ptr<const Weight>> weights(graph.weights.size());
+    std::vector<std::size_t> missing;
+    std::uint64_t total = 0;
+    for (std::size_t i = 0; i < weights.size(); ++i) {
+        weights[i] = pool.find(source, std::string(graph.weights[i].name));
+        if (weights[i]) {
+            pool.counters.kept += bytes_of(i);
+        } else {
+            missing.push_back(i);
+            total += bytes_of(i);
+        }
+    }
     // The largest first: a tensor is there twice while it is packed, and at the end, when memory is
     // fullest, that should be a small one.
-    std::vector<std::size_t> order(graph.weights.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    std::sort(missing.begin(), missing.end(), [&](std::size_t a, std::size_t b) {
         return bytes_of(a) != bytes_of(b) ? bytes_of(a) > bytes_of(b) : a < b;
     });
-    std::uint64_t total = 0;
-    for (const std::size_t i : order)
-        total += bytes_of(i);
     std::uint64_t done = 0;
-    std::vector<Weight> weights(graph.weights.size());
-    for (const std::size_t i : order) {
+    for (const std::size_t i : missing) {
+        if (cancelled && cancelled())
+            return error(ErrorCode::kCancelled, "the stage is not wanted any more");
         POTLUCK_ASSIGN(weights[i], load_weight(device, file, graph.weights[i]));
+        pool.put(source, std::string(graph.weights[i].name), weights[i]);
+        pool.counters.read += bytes_of(i);
         done += bytes_of(i);
         if (progress) progress(done, total);
     }

@@ -8,6 +8,7 @@
 #include "base/result.h"
 #include "engine/shard.h"
 #include "engine/steps.h"
+#include "engine/weight_pool.h"
 
 namespace potluck::engine {
 
@@ -15,9 +16,13 @@ namespace potluck::engine {
 Status check_device(const kernels::Device& device, const model::gguf::Gguf& file,
                     const model::Graph& graph, const model::ModelConfig& config, const KvTypes& kv);
 
-/// Packs every weight of the graph.
-Result<std::vector<Weight>> load_weights(kernels::Device& device, const model::gguf::Gguf& file,
-                                         const model::Graph& graph, const LoadProgress& progress);
+/// Every weight of the graph, indexed as Graph::weights: from the pool, or packed and put there.
+/// What the pool has besides and nobody uses is dropped first. kCancelled if `cancelled` says so
+/// between two tensors; what was packed by then stays in the pool.
+Result<std::vector<std::shared_ptr<const Weight>>> load_weights(
+    kernels::Device& device, const std::shared_ptr<const model::gguf::Gguf>& file,
+    const model::Graph& graph, WeightPool& pool, const LoadProgress& progress,
+    const std::function<bool()>& cancelled);
 
 /// One layer's keys and values.
 struct LayerCache {

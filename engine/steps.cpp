@@ -56,10 +56,10 @@ class Binder {
     float* at(model::ValueId v) const { return c_.slots[c_.plan.slot_of[v.index]]->as<float>(); }
     std::size_t width(model::ValueId v) const { return c_.graph.widths[v.index]; }
     const kernels::PackedWeight* matrix(model::WeightIndex i) const {
-        return c_.weights[i].matrix.get();
+        return c_.weights[i]->matrix.get();
     }
     const float* vector(model::WeightIndex i) const {
-        return i == model::kNoWeight ? nullptr : c_.weights[i].vector->as<float>();
+        return i == model::kNoWeight ? nullptr : c_.weights[i]->vector->as<float>();
     }
     void push(Step step, std::size_t per_row = 1) { steps_.push_back({step, per_row}); }
 

@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "engine/buffer_plan.h"
 #include "kernels/api/ops.h"
+#include "model/gguf/gguf.h"
 #include "model/graph/architecture.h"
 
 namespace potluck::engine {
@@ -25,8 +26,9 @@ struct SizedStep {
     std::size_t per_row = 1;
 };
 
-/// A shard's weights on the device, indexed as Graph::weights: exactly one of the two is set.
+/// A weight on the device: matrix or vector, exactly one of the two is set.
 struct Weight {
+    std::shared_ptr<const model::gguf::Gguf> file;  ///< if the device's weights refer to it
     std::unique_ptr<kernels::PackedWeight> matrix;
     std::unique_ptr<kernels::Buffer> vector;  ///< f32
 };
@@ -46,7 +48,7 @@ struct BindContext {
     const model::ModelConfig& config;
     const BufferPlan& plan;
     const std::vector<std::unique_ptr<kernels::Buffer>>& slots;  ///< of the plan
-    const std::vector<Weight>& weights;
+    const std::vector<std::shared_ptr<const Weight>>& weights;   ///< indexed as Graph::weights
     const std::vector<kernels::KvCache>& caches;  ///< by layer, from the shard's first
     const BatchMemory& memory;
 };

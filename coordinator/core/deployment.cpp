@@ -3,28 +3,98 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace potluck::coordinator {
 
+namespace {
+
+bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+
+/// The order of names for people: "local-2" before "local-10".
+bool name_before(std::string_view a, std::string_view b) {
+    std::size_t i = 0;
+    std::size_t j = 0;
+    while (i < a.size() && j < b.size()) {
+        if (!is_digit(a[i]) || !is_digit(b[j])) {
+            if (a[i] != b[j]) return a[i] < b[j];
+            ++i, ++j;
+            continue;
+        }
+        const auto number = [](std::string_view text, std::size_t& at) {
+            const std::size_t from = text.find_first_not_of('0', at);
+            std::size_t end = at;
+            while (end < text.size() && is_digit(text[end]))
+                ++end;
+            const std::size_t begin = std::min(from, end);
+            at = end;
+            return text.substr(begin, end - begin);
+        };
+        const auto x = number(a, i);
+        const auto y = number(b, j);
+        if (x.size() != y.size()) return x.size() < y.size();
+        if (x != y) return x < y;
+    }
+    if (a.size() - i != b.size() - j) return a.size() - i < b.size() - j;
+    return a < b;
+}
+
+bool same_stages(const Plan& a, const Plan& b) {
+    return std::equal(a.stages.begin(), a.stages.end(), b.stages.begin(), b.stages.end(),
+                      [](const StagePlacement& x, const StagePlacement& y) {
+                          return x.node == y.node && x.device == y.device &&
+                                 x.part.begin == y.part.begin && x.part.end == y.part.end;
+                      });
+}
+
+}  // namespace
+
 Deployment::Deployment(DeploymentOptions options, model::Footprint footprint,
                        model::ModelConfig config)
-    : options_(std::move(options)), footprint_(std::move(footprint)), config_(std::move(config)) {}
+    : options_(std::move(options)),
+      footprint_(std::move(footprint)),
+      config_(std::move(config)),
+      last_epoch_(options_.first_epoch) {}
 
 bool Deployment::current(Epoch epoch, DeploymentState expected) const {
     return state_ == expected && plan_ && plan_->epoch == epoch;
 }
 
-void Deployment::on_node_joined(NodeOffer node, DeploymentActions& actions) {
-    failed_ = false;
-    nodes_.insert_or_assign(node.node, std::move(node));
-    if (state_ == DeploymentState::kWaiting) make_plan_if_enough(actions);
+bool Deployment::was_stable() const {
+    return state_ == DeploymentState::kReady && now_ - ready_since_ >= options_.stable;
 }
 
-void Deployment::make_plan_if_enough(DeploymentActions& actions) {
-    if (nodes_.size() < options_.workers || failed_) return;
-    std::vector<DeviceOffer> devices;
+nanoseconds Deployment::retry_after(unsigned failures) const {
+    return std::min(options_.first_retry * (std::int64_t{1} << std::min(failures - 1, 20U)),
+                    options_.longest_retry);
+}
+
+void Deployment::leave_out(NodeId node) {
+    auto& standing = standing_[node];
+    standing.out_until = now_ + retry_after(++standing.failures);
+}
+
+/// Nodes that may be planned with, in the order of their names, so that the same nodes get the same
+/// layers after a restart.
+std::vector<NodeId> Deployment::usable() const {
+    std::vector<NodeId> all;
     for (const auto& [id, node] : nodes_) {
+        const auto standing = standing_.find(id);
+        if (standing == standing_.end() || standing->second.out_until <= now_) all.push_back(id);
+    }
+    std::sort(all.begin(), all.end(), [&](NodeId a, NodeId b) {
+        return name_before(nodes_.at(a).name, nodes_.at(b).name);
+    });
+    return all;
+}
+
+Result<Plan> Deployment::plan_for(const std::vector<NodeId>& nodes) const {
+    std::vector<DeviceOffer> devices;
+    for (const NodeId id : nodes) {
+        const auto& node = nodes_.at(id);
         for (std::uint32_t i = 0; i < node.devices.size(); ++i) {
             const auto& d = node.devices[i];
             devices.push_back({.node = id,
@@ -35,17 +105,16 @@ void Deployment::make_plan_if_enough(DeploymentActions& actions) {
                                .arithmetic_class = d.arithmetic_class});
         }
     }
-    auto plan = make_plan(footprint_, config_, devices, options_.plan);
-    if (!plan) {
-        failed_ = true;
-        last_problem_ = plan.error().message;
-        return;
-    }
-    plan->epoch = Epoch(++last_epoch_);
-    plan_ = std::move(*plan);
+    PlanRequest request = options_.plan;
+    if (was_ready_ && request.split.size() != devices.size()) request.split.clear();
+    return make_plan(footprint_, config_, devices, request);
+}
+
+void Deployment::prepare(Plan plan, DeploymentActions& actions) {
+    plan.epoch = Epoch(++last_epoch_);
+    plan_ = std::move(plan);
     state_ = DeploymentState::kPreparing;
     links_open_ = false;
-    last_problem_.clear();
     pending_.clear();
     progress_.clear();
     for (const auto& stage : plan_->stages)
@@ -53,11 +122,55 @@ void Deployment::make_plan_if_enough(DeploymentActions& actions) {
     actions.push_back(PrepareNodes{*plan_});
 }
 
+void Deployment::make_plan_if_possible(DeploymentActions& actions) {
+    if (state_ != DeploymentState::kWaiting || now_ < retry_at_) return;
+    const auto nodes = usable();
+    if (nodes.size() < needed() || nodes == planned_for_) return;
+    planned_for_ = nodes;
+    auto plan = plan_for(nodes);
+    if (!plan) {
+        last_problem_ = plan.error().message;
+        return;
+    }
+    last_problem_.clear();
+    prepare(std::move(*plan), actions);
+}
+
+/// While all is well and nobody is there to be disturbed.
+void Deployment::take_in(DeploymentActions& actions) {
+    const auto nodes = usable();
+    if (nodes == planned_for_) return;
+    planned_for_ = nodes;
+    auto plan = plan_for(nodes);
+    if (!plan || same_stages(*plan, *plan_)) return;
+    actions.push_back(StopPipeline{.reason = {ErrorCode::kPeerLost, "workers are being taken in"},
+                                   .planned = true});
+    prepare(std::move(*plan), actions);
+}
+
+void Deployment::on_time(nanoseconds now, bool quiet, DeploymentActions& actions) {
+    now_ = now;
+    if (state_ == DeploymentState::kWaiting) make_plan_if_possible(actions);
+    if (state_ == DeploymentState::kReady && quiet) take_in(actions);
+}
+
+void Deployment::on_node_joined(NodeOffer node, DeploymentActions& actions) {
+    last_epoch_ = std::max(last_epoch_, node.last_epoch);
+    const auto standing = standing_.find(node.node);
+    if (standing == standing_.end() || standing->second.out_until <= now_) {
+        planned_for_.clear();
+        retry_at_ = {};
+    }
+    nodes_.insert_or_assign(node.node, std::move(node));
+    make_plan_if_possible(actions);
+}
+
 void Deployment::fall_back(const Error& reason, DeploymentActions& actions) {
     last_problem_ = reason.message;
     if (plan_) actions.push_back(StopPipeline{reason});
     plan_.reset();
     pending_.clear();
+    planned_for_.clear();
     state_ = DeploymentState::kWaiting;
 }
 
@@ -66,20 +179,28 @@ void Deployment::on_node_left(NodeId node, const std::string& why, DeploymentAct
     if (found == nodes_.end()) return;
     const std::string name = found->second.name;
     nodes_.erase(found);
-    failed_ = false;
     const auto holds_stage = [&](const StagePlacement& s) { return s.node == node; };
     if (plan_ && std::any_of(plan_->stages.begin(), plan_->stages.end(), holds_stage)) {
+        if (was_stable()) {
+            standing_.erase(node);
+        } else {
+            leave_out(node);
+        }
         fall_back({ErrorCode::kPeerLost, fmt::format("worker {} is lost: {}", name, why)}, actions);
     }
     // Also without a plan: what failed with this worker may work without it.
-    if (state_ == DeploymentState::kWaiting) make_plan_if_enough(actions);
+    if (state_ == DeploymentState::kWaiting) {
+        retry_at_ = {};
+        make_plan_if_possible(actions);
+    }
 }
 
 void Deployment::on_failure(Epoch epoch, const Error& reason, DeploymentActions& actions) {
     if (!plan_ || plan_->epoch != epoch) return;
-    failed_ = state_ != DeploymentState::kReady;  // what never worked is not tried again by itself
+    if (was_stable()) failures_ = 0;
+    retry_at_ = now_ + (failures_ == 0 ? options_.settle : retry_after(failures_));
+    ++failures_;
     fall_back(reason, actions);
-    make_plan_if_enough(actions);
 }
 
 void Deployment::on_progress(Epoch epoch, StageIndex stage, std::uint64_t done,
@@ -93,11 +214,11 @@ void Deployment::on_prepared(Epoch epoch, NodeId node, const std::string& proble
     if (!problem.empty()) {
         const auto known = nodes_.find(node);
         const std::string name = known == nodes_.end() ? "?" : known->second.name;
-        on_failure(epoch,
-                   {ErrorCode::kUnsupported,
-                    fmt::format("worker {} cannot load its part: {}", name, problem)},
-                   actions);
-        return;
+        leave_out(node);
+        fall_back({ErrorCode::kUnsupported,
+                   fmt::format("worker {} cannot load its part: {}", name, problem)},
+                  actions);
+        return make_plan_if_possible(actions);
     }
     for (const auto& stage : stages)
         plan_->kv_pages = std::min(plan_->kv_pages, stage.kv_pages);
@@ -133,16 +254,21 @@ void Deployment::maybe_start(DeploymentActions& actions) {
 }
 
 void Deployment::on_warm(Epoch epoch) {
-    if (current(epoch, DeploymentState::kWarming)) state_ = DeploymentState::kReady;
+    if (!current(epoch, DeploymentState::kWarming)) return;
+    state_ = DeploymentState::kReady;
+    was_ready_ = true;
+    ready_since_ = now_;
+    last_problem_.clear();
 }
 
 std::string Deployment::status() const {
     const std::string because = last_problem_.empty() ? "" : " (" + last_problem_ + ")";
     switch (state_) {
         case DeploymentState::kWaiting:
-            if (failed_) return "cannot serve" + because;
-            return fmt::format("waiting for workers: {} of {}{}", nodes_.size(), options_.workers,
-                               because);
+            if (nodes_.size() < needed())
+                return fmt::format("waiting for workers: {} of {}{}", nodes_.size(), needed(),
+                                   because);
+            return "cannot serve" + because;
         case DeploymentState::kPreparing: {
             std::uint64_t done = 0;
             std::uint64_t total = 0;

@@ -3,7 +3,16 @@
 // From workers that register to a pipeline that answers, as a pure state machine:
 // waiting -> preparing -> connecting -> warming -> ready, and back to waiting when a stage is lost.
 // Every plan has a new epoch; answers that belong to an older one are ignored.
+//
+// - Loss: when a node of the plan goes, a plan is made at once for those that are left, one is
+//   enough. If they cannot hold the model, that is the status until one more comes.
+// - A node that comes while a pipeline is ready is taken in at the next quiet moment, if the plan
+//   with it is another one.
+// - What fails is tried again, later each time: a node that could not load its part, or went soon
+//   after it had one, is left out for a while; after a failure that is nobody's in particular, all
+//   wait. Ready for `stable`, and old failures are forgotten.
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -18,9 +27,21 @@
 
 namespace potluck::coordinator {
 
+using std::chrono::nanoseconds;
+
 struct DeploymentOptions {
-    std::size_t workers = 1;  ///< how many must be there before a plan is made
+    std::size_t workers = 1;  ///< how many must be there before the first pipeline
+    /// Of the first one. `split` is kept to for as many devices as it names; when some are lost,
+    /// the others share by memory.
     PlanRequest plan;
+    /// Plans get larger epochs than this: at least as large as any that these workers have seen
+    /// from an earlier coordinator.
+    std::uint64_t first_epoch = 0;
+    /// After a link or stage broke without an end of its node: whether a node is gone shows soon.
+    nanoseconds settle = std::chrono::milliseconds(100);
+    nanoseconds first_retry = std::chrono::seconds(1);  ///< doubles with each failure
+    nanoseconds longest_retry = std::chrono::seconds(30);
+    nanoseconds stable = std::chrono::seconds(30);
 };
 
 /// A worker as it registered.
@@ -34,6 +55,7 @@ struct NodeOffer {
         std::uint64_t free_bytes = 0;
     };
     std::vector<Device> devices;
+    std::uint64_t last_epoch = 0;  ///< of a plan that it has seen; 0: none
 };
 
 struct PreparedStage {
@@ -51,8 +73,9 @@ struct ConnectNodes {  ///< tell them to open their links, and open ours to the 
 struct StartPipeline {  ///< links are open: start the scheduler and send one token through
     Plan plan;
 };
-struct StopPipeline {  ///< end every request with this error, close the data links
+struct StopPipeline {  ///< requests wait for the next one; close the data links
     Error reason;
+    bool planned = false;  ///< nothing is lost: nodes are taken in
 };
 using DeploymentAction = std::variant<PrepareNodes, ConnectNodes, StartPipeline, StopPipeline>;
 using DeploymentActions = std::vector<DeploymentAction>;
@@ -63,6 +86,9 @@ class Deployment {
   public:
     Deployment(DeploymentOptions options, model::Footprint footprint, model::ModelConfig config);
 
+    /// Some times a second. `quiet`: no request waits or runs.
+    void on_time(nanoseconds now, bool quiet, DeploymentActions& actions);
+    /// Its id is the one that it had before, if it was here before.
     void on_node_joined(NodeOffer node, DeploymentActions& actions);
     /// Connection lost, or the worker said that it cannot go on.
     void on_node_left(NodeId node, const std::string& why, DeploymentActions& actions);
@@ -84,23 +110,44 @@ class Deployment {
     std::string status() const;
 
   private:
-    void make_plan_if_enough(DeploymentActions& actions);
+    /// Of a node, also while it is gone: what it did to plans with it.
+    struct Standing {
+        unsigned failures = 0;
+        nanoseconds out_until{};
+    };
+
+    std::size_t needed() const { return was_ready_ ? 1 : options_.workers; }
+    std::vector<NodeId> usable() const;
+    Result<Plan> plan_for(const std::vector<NodeId>& nodes) const;
+    void prepare(Plan plan, DeploymentActions& actions);
+    void make_plan_if_possible(DeploymentActions& actions);
+    void take_in(DeploymentActions& actions);
     void fall_back(const Error& reason, DeploymentActions& actions);
+    void leave_out(NodeId node);
+    nanoseconds retry_after(unsigned failures) const;
+    bool was_stable() const;
     bool current(Epoch epoch, DeploymentState expected) const;
     void maybe_start(DeploymentActions& actions);
 
     DeploymentOptions options_;
     model::Footprint footprint_;
     model::ModelConfig config_;
+    nanoseconds now_{};  ///< of the last on_time()
     std::map<NodeId, NodeOffer> nodes_;
+    std::map<NodeId, Standing> standing_;
     DeploymentState state_ = DeploymentState::kWaiting;
     std::optional<Plan> plan_;
     std::uint64_t last_epoch_ = 0;
+    bool was_ready_ = false;
+    nanoseconds ready_since_{};
+    unsigned failures_ = 0;  ///< that are nobody's in particular, one after another
+    nanoseconds retry_at_{};
+    /// For which nodes a plan was last made, or could not be: without a change there is no other.
+    std::vector<NodeId> planned_for_;
     std::map<NodeId, bool> pending_;  ///< nodes of the plan whose answer is awaited
     bool links_open_ = false;
     std::map<StageIndex, std::pair<std::uint64_t, std::uint64_t>> progress_;
     std::string last_problem_;
-    bool failed_ = false;  ///< planning or preparing failed: wait for a change before trying again
 };
 
 }  // namespace potluck::coordinator

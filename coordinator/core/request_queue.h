@@ -24,7 +24,7 @@ namespace potluck::coordinator {
 struct ServiceRank {
     Priority priority = Priority::kInteractive;
     std::uint64_t start_tag = 0;  ///< of fair queueing
-    std::uint64_t begin_by = 0;   ///< of all work served since the pipeline started
+    std::uint64_t begin_by = 0;   ///< of all work served
     std::uint64_t arrival = 0;
 
     /// Whether this is served before `other` once `served` work has been done.

@@ -39,33 +39,19 @@ void Scheduler::start(const PipelineLimits& limits, SchedulerActions& actions) {
                                                    .least_shared = options_.least_shared});
     pacing_.emplace(costs_of(limits), limits.max_in_flight, limits.max_batch_rows);
     next_batch_ = 1;
-    served_ = 0;
     broken_ = false;
+    suspended_since_.reset();
+    end_what_does_not_fit(actions);
     pump(actions);
-}
-
-void Scheduler::stop(const Error& reason, SchedulerActions& actions) {
-    for (const auto& [id, request] : requests_)
-        actions.push_back(EmitError{id, reason});
-    for (const auto& waiting : queue_.all())
-        actions.push_back(EmitError{waiting.id, reason});
-    requests_.clear();
-    queue_.clear();
-    sequences_.clear();
-    in_flight_.clear();
-    if (pool_) evictions_before_ += pool_->evictions();
-    pool_.reset();
-    pacing_.reset();
 }
 
 /// The most pages that a request can come to need: whole pages of the prompt are shared by its
 /// choices.
-std::size_t Scheduler::pages_alone(const GenerationRequest& request) const {
+std::size_t Scheduler::pages_alone(std::size_t prompt, const GenerationRequest& asked) const {
     const std::size_t page = limits_.page_tokens;
-    const std::size_t longest = request.prompt.size() + request.max_tokens;
-    const std::size_t each = (longest + page - 1) / page;
-    const std::size_t shared = request.n > 1 ? (request.prompt.size() - 1) / page : 0;
-    return shared + request.n * (each - shared);
+    const std::size_t each = (prompt + asked.max_tokens + page - 1) / page;
+    const std::size_t shared = asked.n > 1 ? (prompt - 1) / page : 0;
+    return shared + asked.n * (each - shared);
 }
 
 /// Prompt tokens that are admitted and not yet sent.
@@ -78,7 +64,7 @@ std::uint64_t Scheduler::prompt_work_admitted() const {
 }
 
 Status Scheduler::submit(RequestId id, GenerationRequest request, SchedulerActions& actions) {
-    if (!running()) return error(ErrorCode::kPeerLost, "no pipeline is running");
+    if (!running() && !suspended()) return error(ErrorCode::kPeerLost, "no pipeline is running");
     POTLUCK_CHECK(!request.prompt.empty() && request.n > 0);
     if (request.prompt.size() >= limits_.context) {
         return error(ErrorCode::kInvalidArgument,
@@ -92,7 +78,8 @@ Status Scheduler::submit(RequestId id, GenerationRequest request, SchedulerActio
                      fmt::format("{} choices are asked for, this cluster has {} slots", request.n,
                                  limits_.slots));
     }
-    if (const std::size_t needed = pages_alone(request); needed > limits_.kv_pages) {
+    if (const std::size_t needed = pages_alone(request.prompt.size(), request);
+        needed > limits_.kv_pages) {
         return error(
             ErrorCode::kInvalidArgument,
             fmt::format("the request may need {} KV pages of {} tokens, this cluster has {}",
@@ -102,7 +89,7 @@ Status Scheduler::submit(RequestId id, GenerationRequest request, SchedulerActio
         return error(ErrorCode::kResourceExhausted,
                      fmt::format("{} requests are waiting already", queue_.size()));
     }
-    const std::size_t known = pool_->find(request.tenant, request.prompt).length;
+    const std::size_t known = pool_ ? pool_->find(request.tenant, request.prompt).length : 0;
     const std::uint64_t work = request.prompt.size() - std::min(known, request.prompt.size() - 1);
     queue_.push(id, std::move(request), work, prompt_work_admitted(), served_);
     pump(actions);

@@ -20,11 +20,15 @@
 //   the same tenant that begins like it, or like one that still runs, forks from it. A prompt whose
 //   beginning is being fed for another one right now waits for that. Choices of one request are the
 //   same case.
+// - Loss (scheduler_loss.cpp): when the pipeline is lost, every sequence is paused and waits for
+// the
+//   next pipeline; new requests are taken meanwhile, for a bounded time.
 
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -51,6 +55,8 @@ struct SchedulerOptions {
     /// in, less pauses them sooner.
     std::size_t growth_tokens = 64;
     std::size_t least_shared = 8;  ///< tokens below which a shared beginning is not looked for
+    /// How long requests, also new ones, wait for a pipeline after one was lost.
+    nanoseconds patience = std::chrono::seconds(60);
 };
 
 /// What a pipeline can hold, from the plan and from what its stages answered.
@@ -102,8 +108,10 @@ struct SchedulerCounters {
     std::uint64_t rows_from_cache = 0;  ///< that a shared beginning saved
     std::uint64_t prefix_hits = 0;      ///< sequences that began with a shared beginning
     std::uint64_t pauses = 0;
-    std::uint64_t replays = 0;    ///< paused sequences that went on
-    std::uint64_t evictions = 0;  ///< of kept sequences, in whole or in part
+    std::uint64_t replays = 0;          ///< paused sequences that went on
+    std::uint64_t evictions = 0;        ///< of kept sequences, in whole or in part
+    std::uint64_t losses = 0;           ///< of pipelines
+    std::uint64_t rows_recomputed = 0;  ///< of rows_replayed, those that a lost pipeline had
 };
 
 class Scheduler {
@@ -111,19 +119,29 @@ class Scheduler {
     Scheduler(SchedulerOptions options, std::shared_ptr<const model::Tokenizer> tokenizer);
     ~Scheduler();
 
-    /// A pipeline is there: work may begin.
+    /// A pipeline is there: work begins, or goes on after suspend(). What waited for it and can
+    /// never fit its limits ends with kPeerLost.
     void start(const PipelineLimits& limits, SchedulerActions& actions);
-    /// It is gone: every request, waiting or running, ends with `reason`.
+    /// The pipeline is gone, with all that was in flight and all pages. Nobody is told: sequences
+    /// are paused, and requests, new ones too, wait for start() or give_up_after(). Does nothing
+    /// without a pipeline.
+    void suspend(nanoseconds now);
+    /// While suspended for longer than the patience: ends every request with kPeerLost and
+    /// `status`, and takes no more. `now` is of the clock that suspend() was given.
+    void give_up_after(nanoseconds now, const std::string& status, SchedulerActions& actions);
+    /// Every request, waiting or running, ends with `reason`, and no more are taken.
     void stop(const Error& reason, SchedulerActions& actions);
     bool running() const { return pool_ != nullptr; }
+    bool suspended() const { return suspended_since_.has_value(); }
 
-    /// kPeerLost without a pipeline, kInvalidArgument for what can never fit, kResourceExhausted if
-    /// the queue is full (expected_wait() says when to come again). `id` is new.
+    /// kPeerLost without a pipeline unless suspended (then the limits of the lost pipeline count),
+    /// kInvalidArgument for what can never fit, kResourceExhausted if the queue is full
+    /// (expected_wait() says when to come again). `id` is new.
     Status submit(RequestId id, GenerationRequest request, SchedulerActions& actions);
     /// Forgets a request, wherever it is; unknown ids are ignored. Nothing more is emitted for it.
     void cancel(RequestId id, SchedulerActions& actions);
     /// The last stage's answer to a batch. kCorrupt if it does not fit what was sent: then nothing
-    /// goes on, stop() is next.
+    /// goes on, suspend() or stop() is next.
     Status on_result(const StepResult& result, SchedulerActions& actions);
     /// How long a stage took for a batch. Changes later batches, sends none.
     void observe(StageIndex stage, const StepSample& sample);
@@ -153,8 +171,13 @@ class Scheduler {
 
     // scheduler.cpp: events.
     void pump(SchedulerActions& actions);
-    std::size_t pages_alone(const GenerationRequest& request) const;
+    std::size_t pages_alone(std::size_t prompt, const GenerationRequest& asked) const;
     std::uint64_t prompt_work_admitted() const;
+
+    // scheduler_loss.cpp: without a pipeline.
+    void forget_pipeline();
+    Status check_fits(std::size_t prompt, const GenerationRequest& asked) const;
+    void end_what_does_not_fit(SchedulerActions& actions);
 
     // scheduler_admission.cpp: slots, pages, pausing.
     void admit();
@@ -205,9 +228,10 @@ class Scheduler {
     std::uint64_t next_seq_ = 1;     ///< on the wire, never used twice
     std::uint64_t next_number_ = 1;  ///< of sequences here
     std::uint64_t next_turn_ = 1;
-    bool broken_ = false;       ///< a result did not fit: nothing is sent until stop()
+    std::optional<nanoseconds> suspended_since_;
+    bool broken_ = false;       ///< a result did not fit: nothing is sent until suspend() or stop()
     std::size_t chunk_ = 0;     ///< rows of prompts per batch while nobody decodes
-    std::uint64_t served_ = 0;  ///< prompt rows sent since the pipeline started
+    std::uint64_t served_ = 0;  ///< prompt rows sent since the scheduler was made
     double usual_answer_ = 0;   ///< tokens, faded mean; 0: none is known
 };
 

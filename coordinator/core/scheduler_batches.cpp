@@ -252,6 +252,7 @@ void Scheduler::add_rows(Sequence& sequence, std::size_t rows, Batch& batch, InF
         ++(replayed ? counters_.rows_replayed
            : prompt ? counters_.rows_prefilled
                     : counters_.rows_decoded);
+        if (sequence.fed < sequence.lost_until) ++counters_.rows_recomputed;
         if (replayed || prompt) ++served_;
         pool_->place(sequence.seq, row.position);
         ++sequence.fed;

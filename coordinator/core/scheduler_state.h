@@ -24,6 +24,7 @@ struct Scheduler::Sequence {
     std::size_t answered = 0;      ///< rows of batches whose results are in
     std::size_t forked = 0;        ///< rows that others share, at most
     std::size_t replay_until = 0;  ///< rows below were fed before the last pause
+    std::size_t lost_until = 0;    ///< rows below were in a pipeline that was lost
     bool sampling = false;         ///< a sampled row is under way
     bool shared = false;           ///< its prompt can be forked by others
     bool paused = false;

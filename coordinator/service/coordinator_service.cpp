@@ -7,11 +7,14 @@
 #include <map>
 #include <utility>
 
+#include <boost/asio/steady_timer.hpp>
+
 #include "base/log.h"
 #include "coordinator/core/step_samples.h"
 #include "coordinator/service/plan_message.h"
 #include "coordinator/service/result_receiver.h"
 #include "coordinator/service/served_model.h"
+#include "coordinator/service/worker_links.h"
 #include "links/control_link.h"
 #include "proto/frame.h"
 
@@ -20,43 +23,53 @@ namespace {
 
 constexpr std::chrono::milliseconds kDialTimeout{5000};
 constexpr std::chrono::milliseconds kStatusInterval{700};
+constexpr std::chrono::milliseconds kTick{50};  ///< at which the cores are told the time
 constexpr RequestId kWarmUp(0);  ///< the request that shows that a new pipeline works
+
+nanoseconds now() {
+    return std::chrono::steady_clock::now().time_since_epoch();
+}
 
 }  // namespace
 
 struct CoordinatorService::Impl {
-    Impl(transport::Transport& t, CoordinatorOptions o, CoordinatorEvents e, ModelFacts f)
+    Impl(boost::asio::io_context& loop, transport::Transport& t, CoordinatorOptions o,
+         CoordinatorEvents e, ModelFacts f)
         : transport(t),
           options(std::move(o)),
           events(std::move(e)),
           facts(std::move(f)),
           deployment(options.deployment, facts.footprint, facts.config),
-          scheduler(options.scheduler, facts.served.tokenizer) {}
+          scheduler(options.scheduler, facts.served.tokenizer),
+          workers(loop, options.silence,
+                  {[this](NodeId node, const proto::Control& m) { on_worker_message(node, m); },
+                   [this](NodeId node, const Error& reason) { on_worker_lost(node, reason); }}),
+          clock(loop) {
+        tick();
+    }
     ~Impl();
 
     // Workers.
     void accept(std::shared_ptr<transport::Connection> connection);
     void on_first_message(const std::shared_ptr<links::ControlLink>& link,
                           const proto::Control& message);
-    void welcome_worker(const std::shared_ptr<links::ControlLink>& link);
     void welcome_results(const std::shared_ptr<links::ControlLink>& link,
                          const proto::Hello& hello);
     void refuse(const std::shared_ptr<links::ControlLink>& link, const std::string& why);
     void on_worker_message(NodeId node, const proto::Control& message);
+    void on_worker_lost(NodeId node, const Error& reason);
     void on_registered(NodeId node, const proto::Register& registration);
     void on_step_times(NodeId node, const proto::StepTimes& message);
     void observe(StageIndex stage, const StepSample& sample);
-    /// What a worker proves to be; nobody if it is gone.
-    security::NodeIdentity identity_of(NodeId node) const;
 
     // The pipeline.
     void act(const DeploymentActions& actions);
-    void broadcast(const Plan& plan, const proto::Control& message);
     void open_links(const Plan& plan);
     void maybe_links_open(Epoch epoch);
     void start_pipeline(const Plan& plan);
-    void stop_pipeline(const Error& reason);
+    void stop_pipeline(const StopPipeline& stop);
     void broken(Epoch epoch, const Error& reason);
+    void tick();
 
     // Batches and answers.
     void act(SchedulerActions& actions);
@@ -67,11 +80,6 @@ struct CoordinatorService::Impl {
 
     void report_status();
 
-    struct Worker {
-        std::string name;
-        std::shared_ptr<links::ControlLink> link;
-    };
-
     transport::Transport& transport;
     CoordinatorOptions options;
     CoordinatorEvents events;
@@ -81,8 +89,9 @@ struct CoordinatorService::Impl {
 
     std::unique_ptr<transport::Listener> listener;
     std::vector<std::shared_ptr<links::ControlLink>> greeting;
-    std::map<NodeId, Worker> workers;
-    std::uint32_t next_node = 1;
+    WorkerLinks workers;
+    boost::asio::steady_timer clock;
+    bool was_ready = false;
     std::vector<std::pair<StageIndex, StepSample>> early_samples;  ///< until the pipeline starts
     std::shared_ptr<transport::Connection> to_first;               ///< rows to stage 0
     std::shared_ptr<transport::Connection> from_last;              ///< results of the last stage
@@ -100,8 +109,6 @@ CoordinatorService::Impl::~Impl() {
     alive.reset();
     for (auto& link : greeting)
         link->close();
-    for (auto& [node, worker] : workers)
-        worker.link->close();
     if (to_first) to_first->close();
     if (from_last) from_last->close();
 }
@@ -147,12 +154,6 @@ void CoordinatorService::Impl::refuse(const std::shared_ptr<links::ControlLink>&
     link->send_last(answer);
 }
 
-security::NodeIdentity CoordinatorService::Impl::identity_of(NodeId node) const {
-    const auto found = workers.find(node);
-    if (found == workers.end()) return {};
-    return {security::Role::kWorker, found->second.name};
-}
-
 void CoordinatorService::Impl::on_first_message(const std::shared_ptr<links::ControlLink>& link,
                                                 const proto::Control& message) {
     if (link->identity().role != security::Role::kWorker)
@@ -163,31 +164,13 @@ void CoordinatorService::Impl::on_first_message(const std::shared_ptr<links::Con
         return refuse(link, version.error().message);
     switch (hello.role()) {
         case proto::Hello::CONTROL:
-            return welcome_worker(link);
+            if (auto added = workers.add(link); !added) refuse(link, added.error().message);
+            return;
         case proto::Hello::DATA:
             return welcome_results(link, hello);
         default:
             return refuse(link, "a connection of this role is not accepted");
     }
-}
-
-void CoordinatorService::Impl::welcome_worker(const std::shared_ptr<links::ControlLink>& link) {
-    const NodeId node(next_node++);
-    workers[node] = {link->identity().name, link};
-    proto::Control answer;
-    *answer.mutable_hello() = links::make_hello(proto::Hello::CONTROL, "coordinator");
-    [[maybe_unused]] const auto told = link->send(answer);
-    link->set_handler(
-        {.on_message = [this, node](const proto::Control& m) { on_worker_message(node, m); },
-         .on_closed =
-             [this, node](const Error& reason) {
-                 log::warning("worker {} is lost: {}", workers[node].name, reason.message);
-                 workers.erase(node);
-                 DeploymentActions actions;
-                 deployment.on_node_left(node, reason.message, actions);
-                 act(actions);
-                 report_status();
-             }});
 }
 
 void CoordinatorService::Impl::welcome_results(const std::shared_ptr<links::ControlLink>& link,
@@ -198,7 +181,7 @@ void CoordinatorService::Impl::welcome_results(const std::shared_ptr<links::Cont
         return refuse(link, fmt::format("no results of epoch {}, stage {} are expected",
                                         hello.epoch(), hello.stage()));
     }
-    if (link->identity() != identity_of(plan->stages.back().node))
+    if (link->identity() != workers.identity(plan->stages.back().node))
         return refuse(link, link->identity().name + " does not have the last stage");
     proto::Control answer;
     *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, "coordinator");
@@ -218,6 +201,13 @@ void CoordinatorService::Impl::welcome_results(const std::shared_ptr<links::Cont
     maybe_links_open(epoch);
 }
 
+void CoordinatorService::Impl::on_worker_lost(NodeId node, const Error& reason) {
+    DeploymentActions actions;
+    deployment.on_node_left(node, reason.message, actions);
+    act(actions);
+    report_status();
+}
+
 void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Control& message) {
     using proto::Control;
     DeploymentActions actions;
@@ -234,6 +224,11 @@ void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Contr
             for (const auto& s : message.prepared().stages()) {
                 stages.push_back({StageIndex(s.stage()), s.kv_pages()});
             }
+            if (message.prepared().error().empty()) {
+                log::info("worker {} is prepared for plan {}: {} bytes of weights read",
+                          workers.name(node), message.prepared().epoch(),
+                          message.prepared().read_bytes());
+            }
             deployment.on_prepared(Epoch(message.prepared().epoch()), node,
                                    message.prepared().error(), stages, actions);
             break;
@@ -245,17 +240,15 @@ void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Contr
         case Control::kFailed:
             deployment.on_failure(Epoch(message.failed().epoch()),
                                   {ErrorCode::kPeerLost,
-                                   fmt::format("worker {}, stage {}: {}", workers[node].name,
+                                   fmt::format("worker {}, stage {}: {}", workers.name(node),
                                                message.failed().stage(), message.failed().error())},
                                   actions);
             break;
         case Control::kStepTimes:
             return on_step_times(node, message.step_times());
-        case Control::kPong:
-            break;
         default:
             log::warning("worker {} sent a message that is not for coordinators",
-                         workers[node].name);
+                         workers.name(node));
     }
     act(actions);
     report_status();
@@ -264,11 +257,11 @@ void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Contr
 void CoordinatorService::Impl::on_registered(NodeId node, const proto::Register& registration) {
     proto::Control answer;
     answer.mutable_registered()->set_node_id(node.value);
-    [[maybe_unused]] const auto told = workers[node].link->send(answer);
-    NodeOffer offer{
-        .node = node,
-        .name = workers[node].name,
-        .address = links::reachable(registration.data_address(), workers[node].link->peer())};
+    workers.send(node, answer);
+    NodeOffer offer{.node = node,
+                    .name = workers.name(node),
+                    .address = links::reachable(registration.data_address(), workers.peer(node)),
+                    .last_epoch = registration.last_epoch()};
     for (const auto& d : registration.devices()) {
         offer.devices.push_back({d.name(), d.arithmetic_class(), d.free_bytes()});
         log::info("worker {} brings {} with {} MiB free", offer.name, d.name(),
@@ -285,7 +278,7 @@ void CoordinatorService::Impl::on_step_times(NodeId node, const proto::StepTimes
     const auto samples = read_step_times(message, node, *deployment.plan());
     if (!samples && samples.error().code == ErrorCode::kCancelled) return;
     if (!samples) {
-        return log::warning("worker {}: {}", workers[node].name, samples.error().message);
+        return log::warning("worker {}: {}", workers.name(node), samples.error().message);
     }
     for (const auto& sample : *samples)
         observe(StageIndex(message.stage()), sample);
@@ -302,19 +295,6 @@ void CoordinatorService::Impl::observe(StageIndex stage, const StepSample& sampl
 
 // ------------------------------------------------------------------------------------- pipeline
 
-void CoordinatorService::Impl::broadcast(const Plan& plan, const proto::Control& message) {
-    std::vector<NodeId> told;
-    for (const auto& stage : plan.stages) {
-        if (std::find(told.begin(), told.end(), stage.node) != told.end()) continue;
-        told.push_back(stage.node);
-        const auto worker = workers.find(stage.node);
-        if (worker == workers.end()) continue;
-        if (auto sent = worker->second.link->send(message); !sent) {
-            log::warning("worker {}: {}", worker->second.name, sent.error().message);
-        }
-    }
-}
-
 void CoordinatorService::Impl::act(const DeploymentActions& actions) {
     for (const auto& action : actions) {
         if (const auto* prepare = std::get_if<PrepareNodes>(&action)) {
@@ -323,17 +303,17 @@ void CoordinatorService::Impl::act(const DeploymentActions& actions) {
             proto::Control message;
             *message.mutable_prepare()->mutable_plan() =
                 to_proto(prepare->plan, facts, listener->address(),
-                         [this](NodeId node) { return identity_of(node).name; });
-            broadcast(prepare->plan, message);
+                         [this](NodeId node) { return workers.name(node); });
+            workers.send(prepare->plan, message);
         } else if (const auto* connect = std::get_if<ConnectNodes>(&action)) {
             proto::Control message;
             message.mutable_connect()->set_epoch(connect->plan.epoch.value);
-            broadcast(connect->plan, message);
+            workers.send(connect->plan, message);
             open_links(connect->plan);
         } else if (const auto* start = std::get_if<StartPipeline>(&action)) {
             start_pipeline(start->plan);
         } else {
-            stop_pipeline(std::get<StopPipeline>(action).reason);
+            stop_pipeline(std::get<StopPipeline>(action));
         }
     }
 }
@@ -347,7 +327,7 @@ void CoordinatorService::Impl::open_links(const Plan& plan) {
     const std::weak_ptr<int> here = alive;
     const Epoch epoch = plan.epoch;
     const links::Destination first{plan.stages.front().address,
-                                   identity_of(plan.stages.front().node)};
+                                   workers.identity(plan.stages.front().node)};
     links::dial_and_greet(
         transport, first, limits, kDialTimeout, hello,
         [this, here, epoch](Result<std::shared_ptr<transport::Connection>> link) {
@@ -388,6 +368,10 @@ void CoordinatorService::Impl::start_pipeline(const Plan& plan) {
                     actions);
     for (const auto& [stage, sample] : std::exchange(early_samples, {}))
         observe(stage, sample);
+    act(actions);
+    // Whoever waits or was in the middle of an answer shows it as well.
+    if (scheduler.in_flight() > 0) return;
+    actions.clear();
     GenerationRequest warm_up{.prompt = {0}, .max_tokens = 1, .ignore_eos = true};
     if (auto submitted = scheduler.submit(kWarmUp, std::move(warm_up), actions); !submitted) {
         return broken(plan.epoch, submitted.error());
@@ -395,18 +379,33 @@ void CoordinatorService::Impl::start_pipeline(const Plan& plan) {
     act(actions);
 }
 
-void CoordinatorService::Impl::stop_pipeline(const Error& reason) {
+void CoordinatorService::Impl::stop_pipeline(const StopPipeline& stop) {
     if (to_first) to_first->close();
     if (from_last) from_last->close();
     to_first.reset();
     from_last.reset();
-    if (scheduler.running()) {
-        SchedulerActions actions;
-        scheduler.stop(reason, actions);
+    scheduler.suspend(now());
+    SchedulerActions none;
+    scheduler.cancel(kWarmUp, none);
+    if (stop.planned) return log::info("the pipeline stops: {}", stop.reason.message);
+    log::failure("the pipeline is gone: {}", stop.reason.message);
+    if (events.on_lost) events.on_lost(stop.reason);
+}
+
+void CoordinatorService::Impl::tick() {
+    clock.expires_after(kTick);
+    clock.async_wait([this](const boost::system::error_code& cancelled) {
+        if (cancelled) return;
+        tick();
+        const bool quiet = scheduler.active_sequences() == 0 && scheduler.waiting() == 0;
+        DeploymentActions actions;
+        deployment.on_time(now(), quiet, actions);
         act(actions);
-    }
-    log::failure("the pipeline is gone: {}", reason.message);
-    if (events.on_lost) events.on_lost(reason);
+        SchedulerActions ends;
+        scheduler.give_up_after(now(), deployment.status(), ends);
+        act(ends);
+        report_status();
+    });
 }
 
 void CoordinatorService::Impl::broken(Epoch epoch, const Error& reason) {
@@ -434,10 +433,6 @@ void CoordinatorService::Impl::act(SchedulerActions& actions) {
             if (auto* sink = sink_of(finish->request))
                 sink->on_finish(finish->choice, finish->reason);
         } else if (const auto* done = std::get_if<EmitDone>(&action)) {
-            if (done->request == kWarmUp && deployment.plan()) {
-                deployment.on_warm(deployment.plan()->epoch);
-                if (events.on_ready) events.on_ready(*deployment.plan());
-            }
             end_request(done->request, [&](GenerationSink& sink) { sink.on_done(done->usage); });
         } else if (const auto* failed = std::get_if<EmitError>(&action)) {
             end_request(failed->request,
@@ -469,16 +464,18 @@ void CoordinatorService::Impl::send_cancel(const SendCancel& cancel) {
     auto& entry = *message.mutable_cancel()->add_entries();
     entry.set_seq(cancel.seq.value);
     entry.set_generation(cancel.generation);
-    broadcast(*deployment.plan(), message);
+    workers.send(*deployment.plan(), message);
 }
 
 void CoordinatorService::Impl::on_result(std::span<const std::byte> frame) {
     if (!deployment.plan() || !scheduler.running()) return;
     const Plan& plan = *deployment.plan();
+    const Epoch epoch = plan.epoch;
     proto::FrameHeader header;
     if (auto decoded = proto::decode_result(frame, header, result); !decoded) {
         return broken(plan.epoch, decoded.error());
     }
+    if (header.epoch < plan.epoch) return;  // of a pipeline that is gone
     if (header.epoch != plan.epoch || header.stage.value != plan.stages.size()) {
         return broken(plan.epoch,
                       {ErrorCode::kCorrupt, fmt::format("a result of epoch {} came in epoch {}",
@@ -487,7 +484,17 @@ void CoordinatorService::Impl::on_result(std::span<const std::byte> frame) {
     SchedulerActions actions;
     if (auto taken = scheduler.on_result(result, actions); !taken) {
         act(actions);
-        return broken(plan.epoch, taken.error());
+        return broken(epoch, taken.error());
+    }
+    if (deployment.state() == DeploymentState::kWarming) {
+        was_ready = true;
+        deployment.on_warm(epoch);
+        const auto counters = scheduler.counters();
+        if (counters.losses > 0) {
+            log::info("after {} changes of the pipeline {} rows were computed again",
+                      counters.losses, counters.rows_recomputed);
+        }
+        if (events.on_ready) events.on_ready(plan);
     }
     act(actions);
     report_status();
@@ -497,14 +504,14 @@ CoordinatorService::CoordinatorService(std::unique_ptr<Impl> impl) : impl_(std::
 CoordinatorService::~CoordinatorService() = default;
 
 Result<std::unique_ptr<CoordinatorService>> CoordinatorService::start(
-    boost::asio::io_context&, transport::Transport& transport, CoordinatorOptions options,
+    boost::asio::io_context& loop, transport::Transport& transport, CoordinatorOptions options,
     CoordinatorEvents events) {
     POTLUCK_ASSIGN(ModelFacts facts,
                    read_model_facts(options.model_path, options.model_id, options.rotary));
     POTLUCK_TRY(model::check_context(facts.config, options.deployment.plan.context));
     POTLUCK_TRY(check_kv_types(options.deployment.plan.kv, facts.config.head_dim));
-    auto impl =
-        std::make_unique<Impl>(transport, std::move(options), std::move(events), std::move(facts));
+    auto impl = std::make_unique<Impl>(loop, transport, std::move(options), std::move(events),
+                                       std::move(facts));
     transport::Limits limits;
     limits.max_head_bytes = proto::kMaxHeadBytes;
     limits.max_payload_bytes = 0;
@@ -525,9 +532,7 @@ std::string CoordinatorService::worker_address() const {
 void CoordinatorService::shut_down(const std::string& reason) {
     proto::Control message;
     message.mutable_shutdown()->set_reason(proto::to_utf8(reason));
-    for (auto& [node, worker] : impl_->workers) {
-        [[maybe_unused]] const auto told = worker.link->send(message);
-    }
+    impl_->workers.send_to_all(message);
 }
 
 const ServedModel* CoordinatorService::model() const {
@@ -541,7 +546,7 @@ Health CoordinatorService::health() const {
 
 Result<RequestId> CoordinatorService::submit(GenerationRequest request,
                                              std::shared_ptr<GenerationSink> sink) {
-    if (impl_->deployment.state() != DeploymentState::kReady) {
+    if (!impl_->was_ready || !(impl_->scheduler.running() || impl_->scheduler.suspended())) {
         return error(ErrorCode::kPeerLost,
                      "the cluster is not ready: " + impl_->deployment.status());
     }

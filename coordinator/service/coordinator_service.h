@@ -29,6 +29,7 @@ struct CoordinatorOptions {
     model::RotaryOverride rotary;
     DeploymentOptions deployment;
     SchedulerOptions scheduler;
+    std::chrono::milliseconds silence{750};  ///< after which a worker is taken for dead
 };
 
 /// What the person who started it wants to see; all optional.
@@ -36,7 +37,7 @@ struct CoordinatorEvents {
     std::function<void(const std::string& status)> on_status;  ///< a line changed
     std::function<void(const Plan& plan)> on_plan;
     std::function<void(const Plan& plan)> on_ready;    ///< a token came through every stage
-    std::function<void(const Error& reason)> on_lost;  ///< the pipeline is gone
+    std::function<void(const Error& reason)> on_lost;  ///< the pipeline is gone; requests wait
 };
 
 class CoordinatorService : public Backend {

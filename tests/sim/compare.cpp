@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "tests/sim/cluster.h"
+#include "tests/sim/living_cluster.h"
 #include "tests/sim/oracle.h"
 
 namespace potluck::sim {
@@ -61,15 +62,25 @@ std::string compare_request(const Scenario& scenario, const ScenarioRequest& r,
     return {};
 }
 
-}  // namespace
-
-Outcome run_and_compare(const Scenario& scenario, Sabotage sabotage) {
-    Outcome outcome = Cluster(scenario, sabotage).run();
+void compare(const Scenario& scenario, Outcome& outcome) {
     for (const auto& r : scenario.requests) {
         const std::string wrong = compare_request(scenario, r, outcome.clients[r.id]);
         if (wrong.empty()) continue;
         outcome.problems.push_back(fmt::format("request {}: {}", r.id.value, wrong));
     }
+}
+
+}  // namespace
+
+Outcome run_and_compare(const Scenario& scenario, Sabotage sabotage) {
+    Outcome outcome = Cluster(scenario, sabotage).run();
+    compare(scenario, outcome);
+    return outcome;
+}
+
+Outcome live_and_compare(const LivingScenario& scenario, Neglect neglect) {
+    Outcome outcome = LivingCluster(scenario, neglect).run();
+    if (outcome.problems.empty()) compare(scenario.base, outcome);
     return outcome;
 }
 

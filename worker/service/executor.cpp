@@ -94,21 +94,26 @@ void Executor::work() {
 
 /// The model, paced if the device is.
 Result<std::unique_ptr<engine::StageModel>> Executor::load_model(Job& job) {
-    POTLUCK_ASSIGN(auto model, job.load(*device_, [&](std::uint64_t done, std::uint64_t total) {
+    const auto let_go = [this, stage = job.stage] { return stopping_ || stage <= let_go_; };
+    const engine::LoadProgress progress = [&](std::uint64_t done, std::uint64_t total) {
         // A progress report that finds no room is left out; the last word is kLoaded.
-        Report progress{
+        Report part{
             .kind = ReportKind::kProgress, .stage = job.stage, .done = done, .total = total};
-        if (reports_.try_push(std::move(progress))) wake_();
-    }));
+        if (reports_.try_push(std::move(part))) wake_();
+    };
+    POTLUCK_ASSIGN(auto model, job.load({*device_, weights_, progress, let_go}));
     if (!pace_) return model;
-    auto clock = engine::steady_pace_clock(
-        [this, stage = job.stage] { return stopping_ || stage <= let_go_; });
+    auto clock = engine::steady_pace_clock(let_go);
     return std::make_unique<engine::PacedModel>(std::move(model), *pace_, std::move(clock));
 }
 
 void Executor::do_load(Job& job) {
     Report done{.kind = ReportKind::kLoaded, .stage = job.stage};
+    const auto before = weights_.counters;
     auto loaded = load_model(job);
+    weight_bytes_ = weights_.bytes();
+    done.bytes = {.read = weights_.counters.read - before.read,
+                  .kept = weights_.counters.kept - before.kept};
     if (loaded) {
         auto times = engine::probe_steps(**loaded, {.max_rows = job.probe_rows, .now = now});
         if (times) {
@@ -155,7 +160,8 @@ void Executor::poll(const ExecutorEvents& events) {
     while (auto report = reports_.try_pop()) {
         switch (report->kind) {
             case ReportKind::kLoaded:
-                events.on_loaded(report->stage, report->times.all(), std::move(report->status));
+                events.on_loaded(report->stage, {report->times.all(), report->bytes},
+                                 std::move(report->status));
                 break;
             case ReportKind::kProgress:
                 events.on_progress(report->stage, report->done, report->total);

@@ -17,20 +17,32 @@
 #include "engine/pace.h"
 #include "engine/shard.h"
 #include "engine/step_time.h"
+#include "engine/weight_pool.h"
 #include "kernels/api/device.h"
 #include "worker/core/stage.h"
 
 namespace potluck::worker {
 
+/// What an executor gives to a load job.
+struct LoadContext {
+    kernels::Device& device;
+    engine::WeightPool& weights;  ///< of earlier stages; what is loaded goes there too
+    const engine::LoadProgress& progress;
+    std::function<bool()> cancelled;  ///< whether the stage is to be unloaded already
+};
 /// Makes the model of a stage on the executor thread.
-using LoadJob = std::function<Result<std::unique_ptr<engine::StageModel>>(
-    kernels::Device& device, const engine::LoadProgress& progress)>;
+using LoadJob =
+    std::function<Result<std::unique_ptr<engine::StageModel>>(const LoadContext& context)>;
+
+/// A stage was loaded.
+struct LoadReport {
+    std::span<const engine::StepTime> times;  ///< of its first steps, measured right after loading
+    engine::WeightPool::Counters bytes;       ///< of files, for this stage
+};
 
 /// What the executor reports, on the loop thread.
 struct ExecutorEvents {
-    /// `times` are of its first steps, measured right after loading; none if it failed.
-    std::function<void(std::uint64_t stage, std::span<const engine::StepTime> times, Status)>
-        on_loaded;
+    std::function<void(std::uint64_t stage, const LoadReport& report, Status)> on_loaded;
     std::function<void(std::uint64_t stage, std::uint64_t done, std::uint64_t total)> on_progress;
     std::function<void(std::uint64_t stage, SlotIndex slot, const engine::StepTime& time, Status)>
         on_executed;
@@ -54,9 +66,12 @@ class Executor {
     Status load(std::uint64_t stage, std::size_t probe_rows, LoadJob job);
     Status run(std::uint64_t stage, SlotIndex slot, Slot& contents, std::size_t input_width,
                std::size_t output_width);
-    /// Frees the model of a stage; its jobs that are queued before still run, but neither they nor
-    /// those of stages with smaller numbers are paced any more.
+    /// Frees the model of a stage, but for its weights: they stay until a later load does not want
+    /// them. Its jobs that are queued before still run, but neither they nor those of stages with
+    /// smaller numbers are paced any more, and loading stops at the next tensor.
     Status unload(std::uint64_t stage);
+    /// Memory of weights that are on the device, in use or not.
+    std::uint64_t weight_bytes() const { return weight_bytes_; }
     /// Loop thread: reports everything that was done since.
     void poll(const ExecutorEvents& events);
 
@@ -80,6 +95,7 @@ class Executor {
         std::uint64_t done = 0;
         std::uint64_t total = 0;
         engine::StepTimeList times;  ///< kLoaded: the first steps; kExecuted: the batch
+        engine::WeightPool::Counters bytes;
         Status status;
     };
 
@@ -94,9 +110,11 @@ class Executor {
     std::function<void()> wake_;
     BoundedQueue<Job> jobs_;
     BoundedQueue<Report> reports_;
-    /// Executor thread only.
+    // Executor thread only.
+    engine::WeightPool weights_;
     std::vector<std::pair<std::uint64_t, std::unique_ptr<engine::StageModel>>> models_;
     std::atomic<bool> stopping_ = false;
+    std::atomic<std::uint64_t> weight_bytes_ = 0;
     std::atomic<std::uint64_t> let_go_ = 0;  ///< stages up to this one are, or are to be, unloaded
     std::thread thread_;
 };

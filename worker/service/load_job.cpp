@@ -16,11 +16,12 @@ LoadJob load_job(const StagePart& part, const proto::Plan& p) {
     const std::size_t in = part.config.input_width;
     const std::size_t out = part.config.output_width;
     return [shard, in, out, rotary = part.rotary, path = p.model().path(),
-            bytes = p.model().file_bytes()](kernels::Device& device,
-                                            const engine::LoadProgress& progress)
-               -> Result<std::unique_ptr<engine::StageModel>> {
-        POTLUCK_ASSIGN(auto model,
-                       engine::load_stage(path, bytes, rotary, device, shard, progress));
+            bytes = p.model().file_bytes()](
+               const LoadContext& context) -> Result<std::unique_ptr<engine::StageModel>> {
+        engine::ShardOptions options = shard;
+        options.cancelled = context.cancelled;
+        POTLUCK_ASSIGN(auto model, engine::load_stage(path, bytes, rotary, context.device, options,
+                                                      context.progress, &context.weights));
         if (model->input_width() != in || model->output_width() != out) {
             return error(ErrorCode::kCorrupt,
                          fmt::format("{}: rows are {} and {} wide, the plan says {} and {}", path,

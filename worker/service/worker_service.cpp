@@ -7,13 +7,14 @@
 #include <map>
 #include <utility>
 
-#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/post.hpp>
 
 #include "base/log.h"
 #include "engine/step_time.h"
 #include "kernels/api/ops.h"
 #include "links/control_link.h"
 #include "proto/frame.h"
+#include "worker/service/coordinator_link.h"
 #include "worker/service/executor.h"
 #include "worker/service/hosted_stage.h"
 #include "worker/service/load_job.h"
@@ -26,20 +27,17 @@ namespace {
 
 constexpr std::chrono::milliseconds kDialTimeout{5000};
 constexpr std::chrono::milliseconds kStepTimesInterval{250};
-const security::NodeIdentity kCoordinator{security::Role::kCoordinator, {}};
 
 }  // namespace
 
 struct WorkerService::Impl {
     Impl(boost::asio::io_context& l, transport::Transport& t, WorkerOptions o)
-        : loop(l), transport(t), options(std::move(o)), retry(l) {}
+        : loop(l), transport(t), options(std::move(o)) {}
     ~Impl();
 
     Status start(std::vector<WorkerDevice> devices);
 
     // The coordinator.
-    void dial_coordinator();
-    void try_again(const Error& why);
     void on_control(const proto::Control& message);
     void register_devices();
     void tell(const proto::Control& message);
@@ -47,7 +45,7 @@ struct WorkerService::Impl {
     // A plan's life.
     void prepare(const proto::Plan& plan);
     void load(HostedStage& stage, const StagePart& part, const proto::Plan& plan);
-    void on_loaded(std::uint64_t key, std::span<const engine::StepTime> times, Status status);
+    void on_loaded(std::uint64_t key, const LoadReport& report, Status status);
     void send_prepared(const std::string& problem);
     void connect(std::uint64_t epoch);
     void connect_stage(HostedStage& stage);
@@ -75,23 +73,22 @@ struct WorkerService::Impl {
     transport::Transport& transport;
     WorkerOptions options;
     std::function<void()> on_shutdown;
-    boost::asio::steady_timer retry;
     ReportTimer report_times{loop, kStepTimesInterval, [this] { send_step_times(); }};
     std::unique_ptr<LoopSignal> signal;
     std::vector<std::unique_ptr<Executor>> executors;
     std::unique_ptr<transport::Listener> listener;
-    std::shared_ptr<links::ControlLink> control;
+    std::unique_ptr<CoordinatorLink> coordinator;
     std::vector<std::shared_ptr<links::ControlLink>> greeting;  ///< accepted, not yet greeted
 
-    std::string last_problem;  ///< with the coordinator; said once
     std::uint32_t node_id = 0;
-    proto::Plan plan;
+    proto::Plan plan;  ///< the last that came, also when its epoch is over
     std::vector<std::unique_ptr<HostedStage>> stages;    ///< of the plan
     std::vector<std::unique_ptr<HostedStage>> retiring;  ///< until their executor lets go of them
     std::vector<std::shared_ptr<transport::Connection>> inbound;
     std::uint64_t next_key = 1;
     std::size_t loading = 0;
     std::size_t linking = 0;
+    std::uint64_t read_bytes = 0;  ///< of weights, for the plan
     /// Callbacks of connections may come after us; they hold this weakly.
     std::shared_ptr<int> alive = std::make_shared<int>(0);
 };
@@ -105,7 +102,7 @@ WorkerService::Impl::~Impl() {
     }
     for (auto& link : greeting)
         link->close();
-    if (control) control->close();
+    coordinator.reset();
     executors.clear();  // before the slots that their jobs use
 }
 
@@ -113,8 +110,8 @@ Status WorkerService::Impl::start(std::vector<WorkerDevice> devices) {
     POTLUCK_ASSIGN(
         signal, LoopSignal::create(loop, [this] {
             const ExecutorEvents events{
-                .on_loaded = [this](std::uint64_t key, std::span<const engine::StepTime> times,
-                                    Status status) { on_loaded(key, times, std::move(status)); },
+                .on_loaded = [this](std::uint64_t key, const LoadReport& report,
+                                    Status status) { on_loaded(key, report, std::move(status)); },
                 .on_progress =
                     [this](std::uint64_t key, std::uint64_t done, std::uint64_t total) {
                         const HostedStage* stage = find(key);
@@ -149,7 +146,16 @@ Status WorkerService::Impl::start(std::vector<WorkerDevice> devices) {
                                       });
     if (!listening) return tl::make_unexpected(std::move(listening.error()));
     listener = std::move(*listening);
-    dial_coordinator();
+    coordinator = std::make_unique<CoordinatorLink>(
+        loop, transport,
+        CoordinatorLinkOptions{.name = options.name,
+                               .address = options.coordinator,
+                               .retry_interval = options.retry_interval,
+                               .silence = options.silence},
+        CoordinatorLink::Events{
+            .on_open = [this] { register_devices(); },
+            .on_message = [this](const proto::Control& message) { on_control(message); },
+            .on_lost = [this] { retire_all(); }});
     return {};
 }
 
@@ -180,62 +186,30 @@ HostedStage* WorkerService::Impl::find(const proto::Hello& hello) {
 
 security::NodeIdentity WorkerService::Impl::node_before(const HostedStage& stage) const {
     const auto& route = stage.core.config().route;
-    if (route.stage.value == 0) return kCoordinator;
+    if (route.stage.value == 0) return the_coordinator();
     const auto& placed = plan.pipelines(static_cast<int>(route.pipeline.value)).stages();
     return {security::Role::kWorker, placed[static_cast<int>(route.stage.value) - 1].node_name()};
 }
 
 void WorkerService::Impl::tell(const proto::Control& message) {
-    if (!control) return;
-    if (auto sent = control->send(message); !sent) {
-        log::warning("the coordinator does not take messages: {}", sent.error().message);
-    }
+    coordinator->send(message);
 }
 
 // ---------------------------------------------------------------------------------- coordinator
-
-void WorkerService::Impl::dial_coordinator() {
-    const std::weak_ptr<int> here = alive;
-    transport.dial(options.coordinator, {}, kDialTimeout, [this, here](auto connection) {
-        if (here.expired()) return;
-        if (!connection) return try_again(connection.error());
-        if (const auto found = (*connection)->identity(); found != kCoordinator) {
-            return try_again(
-                {ErrorCode::kPeerLost, links::to_string(found) + " is there, not the coordinator"});
-        }
-        links::ControlLink::Handler handler;
-        handler.on_message = [this](const proto::Control& message) { on_control(message); };
-        handler.on_closed = [this](const Error& reason) {
-            control.reset();
-            retire_all();
-            try_again({reason.code, "the link is lost: " + reason.message});
-        };
-        control = links::ControlLink::attach(std::move(*connection), std::move(handler));
-        proto::Control message;
-        *message.mutable_hello() = links::make_hello(proto::Hello::CONTROL, options.name);
-        tell(message);
-    });
-}
-
-void WorkerService::Impl::try_again(const Error& why) {
-    if (std::exchange(last_problem, why.message) != why.message)
-        log::warning("coordinator {}: {}; trying again", options.coordinator, why.message);
-    retry.expires_after(options.retry_interval);
-    retry.async_wait([this](const boost::system::error_code& cancelled) {
-        if (!cancelled) dial_coordinator();
-    });
-}
 
 void WorkerService::Impl::register_devices() {
     proto::Control message;
     auto& registration = *message.mutable_register_();
     registration.set_data_address(listener->address());
+    registration.set_last_epoch(plan.epoch());
     for (const auto& executor : executors) {
         const auto& device = executor->device();
         auto& d = *registration.add_devices();
         d.set_name(executor->name());
         d.set_arithmetic_class(device.arithmetic_class());
-        const std::uint64_t free = device.free_bytes() / executors.size();
+        // Weights that are kept count as free: a plan uses them or lets them go.
+        const std::uint64_t free =
+            device.free_bytes() / executors.size() + executor->weight_bytes();
         d.set_free_bytes(options.memory_bytes == 0 ? free : std::min(free, options.memory_bytes));
         for (const auto& type : tensor_types()) {
             if (!device.unsupported(
@@ -250,18 +224,8 @@ void WorkerService::Impl::register_devices() {
 void WorkerService::Impl::on_control(const proto::Control& message) {
     using proto::Control;
     switch (message.message_case()) {
-        case Control::kHello:
-            if (auto version = links::check_hello(message.hello()); !version) {
-                log::failure("the coordinator at {}: {}", options.coordinator,
-                             version.error().message);
-                control->close();
-                control.reset();
-                return try_again(version.error());
-            }
-            return register_devices();
         case Control::kRegistered:
             node_id = message.registered().node_id();
-            last_problem.clear();
             log::info("registered at {} as node {}", options.coordinator, node_id);
             return;
         case Control::kPrepare:
@@ -275,11 +239,6 @@ void WorkerService::Impl::on_control(const proto::Control& message) {
                     stage->core.cancel(SeqId(entry.seq()), entry.generation());
             }
             return;
-        case Control::kPing: {
-            Control answer;
-            answer.mutable_pong()->set_nonce(message.ping().nonce());
-            return tell(answer);
-        }
         case Control::kShutdown:
             log::info("leaving: {}", message.shutdown().reason());
             return on_shutdown();
@@ -291,6 +250,7 @@ void WorkerService::Impl::on_control(const proto::Control& message) {
 
 // ------------------------------------------------------------------------------------- the plan
 
+/// Its epoch is over: memory and links are given back, weights stay for the next plan.
 void WorkerService::Impl::retire_all() {
     for (auto& connection : inbound)
         connection->close();
@@ -307,12 +267,17 @@ void WorkerService::Impl::retire_all() {
 }
 
 void WorkerService::Impl::prepare(const proto::Plan& wanted) {
-    if (wanted.epoch() <= plan.epoch() && plan.epoch() != 0 && !stages.empty()) {
+    if (wanted.epoch() <= plan.epoch()) {
         log::warning("a plan of epoch {} came after epoch {}", wanted.epoch(), plan.epoch());
-        return;
+        proto::Control refusal;
+        refusal.mutable_prepared()->set_epoch(wanted.epoch());
+        refusal.mutable_prepared()->set_error(
+            fmt::format("epoch {} is not newer than {}", wanted.epoch(), plan.epoch()));
+        return tell(refusal);
     }
     retire_all();
     plan = wanted;
+    read_bytes = 0;
     auto parts = parts_of(plan, node_id, executors.size());
     if (!parts) return send_prepared(parts.error().message);
     for (const auto& part : *parts) {
@@ -334,8 +299,7 @@ void WorkerService::Impl::load(HostedStage& stage, const StagePart& part, const 
     }
 }
 
-void WorkerService::Impl::on_loaded(std::uint64_t key, std::span<const engine::StepTime> times,
-                                    Status status) {
+void WorkerService::Impl::on_loaded(std::uint64_t key, const LoadReport& report, Status status) {
     HostedStage* stage = find(key);
     if (stage == nullptr) return;
     --loading;
@@ -344,7 +308,10 @@ void WorkerService::Impl::on_loaded(std::uint64_t key, std::span<const engine::S
         return send_prepared(status.error().message);
     }
     stage->loaded = true;
-    for (const auto& time : times) {
+    read_bytes += report.bytes.read;
+    log::info("stage {}: {} bytes of weights read, {} kept", stage->core.config().route.stage.value,
+              report.bytes.read, report.bytes.kept);
+    for (const auto& time : report.times) {
         log::info("stage {}: a step of {} rows takes {:.2f} ms",
                   stage->core.config().route.stage.value, time.rows,
                   std::chrono::duration<double, std::milli>(time.compute).count());
@@ -360,6 +327,7 @@ void WorkerService::Impl::send_prepared(const std::string& problem) {
     auto& prepared = *message.mutable_prepared();
     prepared.set_epoch(plan.epoch());
     prepared.set_error(proto::to_utf8(problem));
+    prepared.set_read_bytes(read_bytes);
     for (const auto& stage : stages) {
         auto& s = *prepared.add_stages();
         s.set_pipeline(stage->core.config().route.pipeline.value);
@@ -389,7 +357,7 @@ void WorkerService::Impl::connect_stage(HostedStage& stage) {
     hello.set_pipeline(route.pipeline.value);
     hello.set_stage(route.stage.value + 1);
     links::Destination to{links::reachable(plan.return_address(), options.coordinator),
-                          kCoordinator};
+                          the_coordinator()};
     if (!stage.core.is_last()) {
         const auto& next = placed[static_cast<int>(route.stage.value) + 1];
         if (next.node_id() == node_id) {
@@ -444,6 +412,12 @@ void WorkerService::Impl::fail(HostedStage& stage, const Error& reason) {
     failed.set_stage(route.stage.value);
     failed.set_error(proto::to_utf8(reason.message));
     tell(message);
+    // What is computed for this epoch from now on is for nobody. Not at once: we may be called from
+    // one of its connections.
+    const std::weak_ptr<int> here = alive;
+    boost::asio::post(loop, [this, here, key = stage.key] {
+        if (!here.expired() && find(key) != nullptr) retire_all();
+    });
 }
 
 // -------------------------------------------------------------------------------------- batches

@@ -5,6 +5,7 @@
 //
 // Thread: everything on the loop's, except what executors do on theirs.
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -26,6 +27,7 @@ struct WorkerOptions {
     std::string listen = "0.0.0.0:0";  ///< for data connections
     std::uint64_t memory_bytes = 0;    ///< at most this much per device; 0: what is free
     std::chrono::milliseconds retry_interval{500};  ///< between attempts to reach the coordinator
+    std::chrono::milliseconds silence{750};  ///< after which the coordinator is taken for dead
 };
 
 struct WorkerDevice {

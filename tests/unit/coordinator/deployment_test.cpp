@@ -1,6 +1,7 @@
 // The life of a cluster as tables of steps. An event is "join a", "leave a", "prepared 1 a",
-// "progress 1 30", "connected 1 a", "links 1", "warm 1", "fail 1"; numbers are epochs (progress:
-// and percent), ": words" at the end is a problem. Expected: the actions, and the line for people.
+// "progress 1 30", "connected 1 a", "links 1", "warm 1", "fail 1", "time 1500" (milliseconds),
+// "quiet 1500" (the same, and nobody is there); numbers are epochs (progress: and percent), ":
+// words" at the end is a problem. Expected: the actions, and the line for people.
 
 #include "coordinator/core/deployment.h"
 
@@ -39,10 +40,13 @@ class Player {
         const Epoch epoch(number);
         const NodeId node(name.empty() ? 0U : static_cast<std::uint32_t>(name[0] - 'a' + 1));
         DeploymentActions actions;
-        if (verb == "join") {
+        if (verb == "time" || verb == "quiet") {
+            deployment_.on_time(std::chrono::milliseconds(number), verb == "quiet", actions);
+        } else if (verb == "join") {
             NodeOffer offer{.node = node, .name = name, .address = name + ":9"};
             // A node whose name has a second letter brings too little.
             offer.devices.push_back({"cpu", "cpu-1", (name.size() > 1 ? 1 : 1000) * kMiB});
+            if (name == "z") offer.last_epoch = 70;
             deployment_.on_node_joined(std::move(offer), actions);
         } else if (verb == "leave") {
             deployment_.on_node_left(node, problem, actions);
@@ -95,7 +99,8 @@ class Player {
         if (const auto* a = std::get_if<ConnectNodes>(&action))
             return with_plan("connect", a->plan);
         if (const auto* a = std::get_if<StartPipeline>(&action)) return with_plan("start", a->plan);
-        return "stop: " + std::get<StopPipeline>(action).reason.message;
+        const auto& stop = std::get<StopPipeline>(action);
+        return (stop.planned ? "stop as planned: " : "stop: ") + stop.reason.message;
     }
 
     Deployment deployment_;
@@ -171,35 +176,98 @@ INSTANTIATE_TEST_SUITE_P(
                {"warm 1", "", kOneLeft}}},
         Table{"LostWhenReadyAndBack",
               9,
-              {{"leave a: unplugged", "stop: worker a is lost: unplugged", kOneLeft},
-               {"fail 1: late", "", kOneLeft},
-               {"join c", "prepare 2 on bc", "loading 0 %"},
+              {{"leave a: unplugged", "stop: worker a is lost: unplugged, prepare 2 on b",
+                "loading 0 %"},
+               {"fail 1: late", "", "loading 0 %"},
                {"prepared 1 b", "", "loading 0 %"},  // late answers of the first epoch
                {"progress 1 90", "", "loading 0 %"},
-               {"prepared 2 b", "", "loading 0 %"},
-               {"prepared 2 c", "connect 2 on bc", "connecting the stages"},
+               {"prepared 2 b", "connect 2 on b", "connecting the stages"},
                {"links 1", "", "connecting the stages"},
                {"connected 1 b", "", "connecting the stages"},
                {"connected 2 b", "", "connecting the stages"},
-               {"connected 2 c", "", "connecting the stages"},
-               {"links 2", "start 2 on bc", "sending the first token"},
+               {"links 2", "start 2 on b", "sending the first token"},
                {"warm 1", "", "sending the first token"},
-               {"warm 2", "", "ready"}}},
+               {"warm 2", "", "ready"},
+               // It went soon after it had a part, so it is left out for a second.
+               {"join a", "", "ready"},
+               {"quiet 900", "", "ready"},
+               {"time 1100", "", "ready"},  // somebody is being answered
+               {"quiet 1200", "stop as planned: workers are being taken in, prepare 3 on ab",
+                "loading 0 %"},
+               {"prepared 3 a: not yet",
+                "stop: worker a cannot load its part: not yet, prepare 4 on b", "loading 0 %"}}},
+        Table{"AllAreLostAndOneComesBack",
+              9,
+              {{"time 40000", "", "ready"},
+               {"leave a: unplugged", "stop: worker a is lost: unplugged, prepare 2 on b",
+                "loading 0 %"},
+               {"leave b: unplugged", "stop: worker b is lost: unplugged",
+                "waiting for workers: 0 of 1 (worker b is lost: unplugged)"},
+               {"join a", "prepare 3 on a", "loading 0 %"}}},
         Table{"ASpareTakesOver",
               9,
               {{"join c", "", "ready"},
                {"leave a: unplugged", "stop: worker a is lost: unplugged, prepare 2 on bc",
                 "loading 0 %"}}},
-        Table{"ASpareMayLeave", 9, {{"join c", "", "ready"}, {"leave c: tired", "", "ready"}}},
+        Table{"ASpareIsTakenInWhenItIsQuiet",
+              9,
+              {{"join c", "", "ready"},
+               {"time 10", "", "ready"},
+               {"quiet 20", "stop as planned: workers are being taken in, prepare 2 on abc",
+                "loading 0 %"}}},
+        Table{
+            "ASpareMayLeave",
+            9,
+            {{"join c", "", "ready"}, {"leave c: tired", "", "ready"}, {"quiet 20", "", "ready"}}},
+        // Four layers for five nodes: the fifth changes nothing, and nothing is stopped for it.
+        Table{"ASpareThatChangesNothingIsLeftAlone",
+              9,
+              {{"join c", "", "ready"},
+               {"join d", "", "ready"},
+               {"quiet 20", "stop as planned: workers are being taken in, prepare 2 on abcd",
+                "loading 0 %"},
+               {"prepared 2 a", "", "loading 0 %"},
+               {"prepared 2 b", "", "loading 0 %"},
+               {"prepared 2 c", "", "loading 0 %"},
+               {"prepared 2 d", "connect 2 on abcd", "connecting the stages"},
+               {"connected 2 a", "", "connecting the stages"},
+               {"connected 2 b", "", "connecting the stages"},
+               {"connected 2 c", "", "connecting the stages"},
+               {"connected 2 d", "", "connecting the stages"},
+               {"links 2", "start 2 on abcd", "sending the first token"},
+               {"warm 2", "", "ready"},
+               {"join ex", "", "ready"},
+               {"quiet 30", "", "ready"},
+               {"quiet 40", "", "ready"}}},
         Table{"StrangersMayLeave", 9, {{"leave z: who", "", "ready"}}},
         Table{
-            "PreparingFails",
+            "AWorkerThatCannotLoadIsLeftOutForAWhile",
             3,
             {{"prepared 1 b: no such tensor", "stop: worker b cannot load its part: no such tensor",
               "cannot serve (worker b cannot load its part: no such tensor)"},
              {"prepared 1 a", "", "cannot serve (worker b cannot load its part: no such tensor)"},
-             // Only a change is a reason to try again.
-             {"join c", "prepare 2 on abc", "loading 0 %"}}},
+             {"time 999", "", "cannot serve (worker b cannot load its part: no such tensor)"},
+             {"time 1000", "prepare 2 on ab", "loading 0 %"},
+             {"prepared 2 b: again", "stop: worker b cannot load its part: again",
+              "cannot serve (worker b cannot load its part: again)"},
+             {"time 2999", "", "cannot serve (worker b cannot load its part: again)"},
+             // Others need not wait for it.
+             {"join c", "prepare 3 on ac", "loading 0 %"}}},
+        Table{"WhatFailsIsTriedAgainLaterAndLater",
+              8,
+              {{"fail 1: no token", "stop: no token", "cannot serve (no token)"},
+               {"warm 1", "", "cannot serve (no token)"},
+               {"time 99", "", "cannot serve (no token)"},
+               {"time 100", "prepare 2 on ab", "loading 0 %"},
+               {"fail 2: no token", "stop: no token", "cannot serve (no token)"},
+               {"time 1099", "", "cannot serve (no token)"},
+               {"time 1100", "prepare 3 on ab", "loading 0 %"},
+               {"fail 3: no token", "stop: no token", "cannot serve (no token)"},
+               {"time 3099", "", "cannot serve (no token)"},
+               {"time 3100", "prepare 4 on ab", "loading 0 %"},
+               {"fail 4: no token", "stop: no token", "cannot serve (no token)"},
+               // A change is a reason to try at once.
+               {"join c", "prepare 5 on abc", "loading 0 %"}}},
         Table{"AFailureEndsWithTheWorkerThatFailed",
               2,
               {{"join c", "", "loading 0 %"},
@@ -212,16 +280,22 @@ INSTANTIATE_TEST_SUITE_P(
                {"connected 1 b", "", "cannot serve (b does not answer)"},
                {"leave b: gone", "", "waiting for workers: 1 of 2 (b does not answer)"},
                {"join b", "prepare 2 on ab", "loading 0 %"}}},
-        Table{"WarmingFails",
-              8,
-              {{"fail 1: no token", "stop: no token", "cannot serve (no token)"},
-               {"warm 1", "", "cannot serve (no token)"}}},
-        // What has worked may work again: the same nodes, a new epoch, once.
+        // A link that breaks is often the first sign of a node that is gone.
+        Table{"ABrokenLinkIsFollowedByALoss",
+              9,
+              {{"time 40000", "", "ready"},
+               {"fail 1: no link", "stop: no link", "cannot serve (no link)"},
+               {"time 40050", "", "cannot serve (no link)"},
+               {"leave b: gone", "prepare 2 on a", "loading 0 %"}}},
+        Table{"EpochsAreLargerThanThoseThatWorkersHaveSeen",
+              1,
+              {{"join z", "prepare 71 on az", "loading 0 %"}}},
         Table{"AReadyPipelineThatBreaksIsMadeAnew",
               9,
-              {{"fail 1: out of step", "stop: out of step, prepare 2 on ab", "loading 0 %"},
-               {"fail 1: out of step", "", "loading 0 %"},
-               {"fail 2: again", "stop: again", "cannot serve (again)"}}}),
+              {{"time 40000", "", "ready"},
+               {"fail 1: out of step", "stop: out of step", "cannot serve (out of step)"},
+               {"fail 1: out of step", "", "cannot serve (out of step)"},
+               {"time 40100", "prepare 2 on ab", "loading 0 %"}}}),
     [](const auto& instance) { return instance.param.name; });
 
 TEST(Deployment, PlanningFailureIsToldAndTriedAgainAfterAChange) {
@@ -231,6 +305,49 @@ TEST(Deployment, PlanningFailureIsToldAndTriedAgainAfterAChange) {
                           {"fail 0: nothing", "", told},
                           {"warm 0", "", told},
                           {"join b", "prepare 1 on ab", "loading 0 %"}});
+}
+
+TEST(Deployment, ASplitForMoreDevicesGivesWayAfterALoss) {
+    Player player({.workers = 2, .plan = {.split = {3, 1}}});
+    for (const auto& step : kToReady)
+        player.play(step.event);
+    EXPECT_EQ(player.deployment().plan()->stages.front().part.end, 3U);
+    EXPECT_EQ(player.play("leave a: gone"), "stop: worker a is lost: gone, prepare 2 on b");
+    EXPECT_EQ(player.deployment().plan()->stages.front().part.end, 4U);
+}
+
+TEST(Deployment, SurvivorsThatCannotHoldTheModelWaitForOneMore) {
+    Player player({.workers = 2});
+    player.play("join a");
+    EXPECT_EQ(player.play("join bx"), "");  // too little for its share
+    EXPECT_THAT(player.deployment().status(), ::testing::HasSubstr("cannot serve (bx/0 cpu"));
+    EXPECT_EQ(player.play("join c"), "");
+    EXPECT_EQ(player.play("leave b: gone"), "prepare 1 on ac");
+    for (const char* event : {"prepared 1 a", "prepared 1 c", "connected 1 a", "connected 1 c",
+                              "links 1", "warm 1", "join bx", "time 40000"}) {
+        player.play(event);
+    }
+    EXPECT_EQ(player.play("quiet 40001"), "") << "a plan that cannot be is no reason to stop";
+    EXPECT_EQ(player.play("leave a: gone"), "stop: worker a is lost: gone");
+    EXPECT_THAT(player.deployment().status(), ::testing::HasSubstr("cannot serve (bx/0 cpu"));
+    EXPECT_EQ(player.play("leave b: gone"), "prepare 2 on c");
+}
+
+TEST(Deployment, NodesAreInTheOrderOfTheirNames) {
+    Deployment deployment({.workers = 3}, {.layer_bytes = {1, 1, 1}},
+                          {.n_layers = 3, .kv_heads = 1, .head_dim = 4, .context_length = 64});
+    DeploymentActions actions;
+    std::uint32_t id = 1;
+    for (const char* name : {"local-10", "local-9", "attic"}) {
+        deployment.on_node_joined(
+            {.node = NodeId(id++), .name = name, .devices = {{"cpu", "cpu-1", 1000 * kMiB}}},
+            actions);
+    }
+    ASSERT_TRUE(deployment.plan());
+    std::string order;
+    for (const auto& stage : deployment.plan()->stages)
+        order += stage.device_name + " ";
+    EXPECT_EQ(order, "attic/0 cpu local-9/0 cpu local-10/0 cpu ");
 }
 
 TEST(Deployment, TooLittleMemoryIsTold) {

@@ -53,6 +53,27 @@ void Pipeline::stop(const Error& reason) {
     act(actions);
 }
 
+void Pipeline::lose(std::chrono::nanoseconds now) {
+    scheduler.suspend(now);
+    in_flight.clear();
+}
+
+void Pipeline::give_up_after(std::chrono::nanoseconds now) {
+    SchedulerActions actions;
+    scheduler.give_up_after(now, "loading 3 %", actions);
+    act(actions);
+}
+
+void Pipeline::restart(const PipelineLimits& new_limits) {
+    limits = new_limits;
+    stage = engine::PageTable(limits.kv_pages, limits.page_tokens, limits.context);
+    sent.clear();
+    operations.clear();
+    SchedulerActions actions;
+    scheduler.start(limits, actions);
+    act(actions);
+}
+
 void Pipeline::act(SchedulerActions& actions) {
     const auto open = [&](RequestId id) -> Told& {
         Told& log = told[id.value];

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <map>
@@ -43,6 +44,11 @@ class Pipeline {
     Status submit(std::uint64_t id, GenerationRequest request);
     void cancel(std::uint64_t id);
     void stop(const Error& reason);
+    /// The stages are gone with all that was on its way to them.
+    void lose(std::chrono::nanoseconds now = {});
+    void give_up_after(std::chrono::nanoseconds now);
+    /// New ones are there.
+    void restart(const PipelineLimits& new_limits);
     /// Runs the oldest batch in flight and returns its result, not yet given to the scheduler.
     StepResult execute();
     Status give(const StepResult& result);
@@ -57,7 +63,7 @@ class Pipeline {
     engine::PageTable stage;
     std::function<TokenId(const Row&)> next_token;  ///< default: a fixed letter
     std::deque<Batch> in_flight;
-    std::vector<Batch> sent;  ///< all
+    std::vector<Batch> sent;  ///< all since the last start
     std::vector<SendCancel> cancels;
     std::map<std::uint64_t, Told> told;
     std::map<OperationKind, std::map<SeqId, int>> operations;  ///< how often each came

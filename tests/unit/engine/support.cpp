@@ -92,14 +92,15 @@ std::string difference(const Outcomes& a, const Outcomes& b, std::uint32_t from)
 }
 
 Chain::Chain(const LoadedModel& model, kernels::Device& device, ShardOptions options,
-             std::vector<LayerIndex> cuts)
+             std::vector<LayerIndex> cuts, WeightPool* pool)
     : width_(model.description.config.width) {
     cuts.push_back(model.description.config.n_layers);
     LayerIndex begin = 0;
     for (std::size_t i = 0; i < cuts.size(); ++i) {
         options.part = {
             .begin = begin, .end = cuts[i], .embedding = i == 0, .head = i + 1 == cuts.size()};
-        shards_.push_back(must(Shard::load(model.file, model.description, device, options)));
+        shards_.push_back(
+            must(Shard::load(model.file, model.description, device, options, {}, pool)));
         begin = cuts[i];
     }
     shards_.back()->observe_logits([this](const Row& row, std::span<const float> logits) {

@@ -55,7 +55,7 @@ class Chain {
   public:
     /// Stage i has layers [cuts[i-1], cuts[i]); no cuts: one shard.
     Chain(const LoadedModel& model, kernels::Device& device, ShardOptions options = {},
-          std::vector<LayerIndex> cuts = {});
+          std::vector<LayerIndex> cuts = {}, WeightPool* pool = nullptr);
     Chain(const Chain&) = delete;  // its last shard shows it the logits
     Chain& operator=(const Chain&) = delete;
 

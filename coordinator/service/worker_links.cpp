@@ -1,0 +1,121 @@
+#include "coordinator/service/worker_links.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+
+namespace potluck::coordinator {
+
+WorkerLinks::WorkerLinks(boost::asio::io_context& loop, std::chrono::milliseconds silence,
+                         Events events)
+    : events_(std::move(events)), silence_(silence), timer_(loop) {
+    wait_for_beat();
+}
+
+WorkerLinks::~WorkerLinks() {
+    for (auto& [node, worker] : workers_)
+        worker.link->close();
+}
+
+Status WorkerLinks::add(const std::shared_ptr<links::ControlLink>& link) {
+    const std::string name = link->identity().name;
+    const auto known = ids_.try_emplace(name, NodeId(static_cast<std::uint32_t>(ids_.size() + 1)));
+    const NodeId node = known.first->second;
+    if (workers_.contains(node)) {
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("a worker with the name {} is connected", name));
+    }
+    workers_[node] = {name, link, {}};
+    proto::Control answer;
+    *answer.mutable_hello() = links::make_hello(proto::Hello::CONTROL, "coordinator");
+    [[maybe_unused]] const auto told = link->send(answer);
+    link->set_handler(
+        {.on_message = [this, node](const proto::Control& message) { receive(node, message); },
+         .on_closed = [this, node](const Error& reason) { lose(node, reason); }});
+    return {};
+}
+
+void WorkerLinks::receive(NodeId node, const proto::Control& message) {
+    auto& worker = workers_.at(node);
+    worker.heart.heard();
+    if (message.has_pong()) return;
+    if (message.has_ping()) {
+        proto::Control answer;
+        answer.mutable_pong()->set_nonce(message.ping().nonce());
+        return send(node, answer);
+    }
+    events_.on_message(node, message);
+}
+
+void WorkerLinks::lose(NodeId node, const Error& reason) {
+    const auto found = workers_.find(node);
+    if (found == workers_.end()) return;
+    log::warning("worker {} is lost: {}", found->second.name, reason.message);
+    found->second.link->close();
+    workers_.erase(found);
+    events_.on_lost(node, reason);
+}
+
+void WorkerLinks::wait_for_beat() {
+    timer_.expires_after(links::Heartbeat::interval(silence_));
+    timer_.async_wait([this](const boost::system::error_code& cancelled) {
+        if (cancelled) return;
+        wait_for_beat();
+        beat();
+    });
+}
+
+void WorkerLinks::beat() {
+    proto::Control ping;
+    ping.mutable_ping();
+    std::vector<NodeId> silent;
+    for (auto& [node, worker] : workers_) {
+        if (!worker.heart.beat()) {
+            silent.push_back(node);
+        } else {
+            [[maybe_unused]] const auto sent = worker.link->send(ping);
+        }
+    }
+    for (const NodeId node : silent) {
+        lose(node, {ErrorCode::kPeerLost,
+                    fmt::format("it has said nothing for {} ms", silence_.count())});
+    }
+}
+
+security::NodeIdentity WorkerLinks::identity(NodeId node) const {
+    const auto found = workers_.find(node);
+    if (found == workers_.end()) return {};
+    return {security::Role::kWorker, found->second.name};
+}
+
+std::string WorkerLinks::peer(NodeId node) const {
+    const auto found = workers_.find(node);
+    return found == workers_.end() ? "" : found->second.link->peer();
+}
+
+void WorkerLinks::send(NodeId node, const proto::Control& message) {
+    const auto found = workers_.find(node);
+    if (found == workers_.end()) return;
+    if (auto sent = found->second.link->send(message); !sent)
+        log::warning("worker {}: {}", found->second.name, sent.error().message);
+}
+
+void WorkerLinks::send(const Plan& plan, const proto::Control& message) {
+    std::vector<NodeId> told;
+    for (const auto& stage : plan.stages) {
+        if (std::find(told.begin(), told.end(), stage.node) != told.end()) continue;
+        told.push_back(stage.node);
+        send(stage.node, message);
+    }
+}
+
+void WorkerLinks::send_to_all(const proto::Control& message) {
+    for (const auto& [node, worker] : workers_)
+        send(node, message);
+}
+
+}  // namespace potluck::coordinator

@@ -1,0 +1,323 @@
+#include "tests/sim/living_cluster.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <numeric>
+#include <utility>
+
+#include "proto/frame.h"
+#include "tests/sim/living_parts.h"
+#include "tests/sim/oracle.h"
+
+namespace potluck::sim {
+
+using namespace std::chrono_literals;
+using namespace coordinator;
+
+namespace {
+
+constexpr nanoseconds kRetry = 5ms;
+DeploymentOptions deployment_options(const LivingScenario& scenario) {
+    DeploymentOptions options{.workers = scenario.nodes};
+    options.plan.context = static_cast<std::uint32_t>(scenario.base.limits.context);
+    options.plan.slots = 1;
+    options.settle = 2ms;
+    options.first_retry = 5ms;
+    options.longest_retry = 50ms;
+    options.stable = 100ms;
+    return options;
+}
+
+model::ModelConfig model_config(const LivingScenario& scenario) {
+    model::ModelConfig config;
+    config.n_layers = std::accumulate(scenario.base.layers.begin(), scenario.base.layers.end(), 0U);
+    config.context_length = 4096;
+    config.kv_heads = 1;
+    config.head_dim = 4;
+    return config;
+}
+
+model::Footprint footprint(const LivingScenario& scenario) {
+    model::Footprint f;
+    f.layer_bytes.assign(model_config(scenario).n_layers, kSimLayerBytes);
+    return f;
+}
+
+}  // namespace
+
+LivingCluster::LivingCluster(const LivingScenario& scenario, Neglect neglect)
+    : scenario_(scenario),
+      neglect_(neglect),
+      random_(mix(scenario.base.seed, 2)),
+      network_(scenario.base.network),
+      transport_(network_.transport("coordinator")),
+      deployment_(deployment_options(scenario), footprint(scenario), model_config(scenario)),
+      scheduler_(scenario.base.scheduler, bundled_tokenizer()) {
+    for (std::size_t i = 0; i < scenario_.nodes; ++i)
+        nodes_.push_back(nullptr);
+}
+
+LivingCluster::~LivingCluster() = default;
+
+void LivingCluster::problem(std::string text) {
+    if (outcome_.problems.size() < 20) outcome_.problems.push_back(std::move(text));
+}
+
+// ------------------------------------------------------------------------------------------ nodes
+
+void LivingCluster::boot(std::size_t index) {
+    nodes_[index].reset();
+    auto node = std::make_unique<Node>();
+    node->index = index;
+    node->host = fmt::format("node{}", index);
+    node->transport = network_.transport(node->host);
+    auto* n = node.get();
+    node->listener = std::move(*node->transport->listen(
+        node->host + ":1", {}, [this, n](auto connection) { accept_data(*n, connection); }));
+    nodes_[index] = std::move(node);
+    dial_coordinator(*n);
+}
+
+void LivingCluster::dial_coordinator(Node& n) {
+    n.transport->dial("coordinator:1", {}, 10ms, [this, &n](auto made) {
+        if (!made) {
+            network_.post(n.host, kRetry, [this, &n] { dial_coordinator(n); });
+            return;
+        }
+        n.control = std::move(*made);
+        n.heart = {};
+        auto receiver = std::make_shared<Receiver>();
+        receiver->frame = [this, &n](std::span<const std::byte> head, bool) -> Status {
+            n.heart.heard();
+            on_control(n, read_message<Message>(head));
+            return {};
+        };
+        receiver->closed = [this, &n] { on_lost(n); };
+        n.control->start(receiver);
+        tell(n, {.kind = kRegister,
+                 .node = static_cast<std::uint32_t>(n.index + 1),
+                 .epoch = n.plan.epoch});
+    });
+}
+
+void LivingCluster::on_lost(Node& n) {
+    if (!n.control) return;
+    n.control->close();
+    n.control.reset();
+    end_epoch(n);
+    network_.post(n.host, kRetry, [this, &n] { dial_coordinator(n); });
+}
+
+void LivingCluster::tell(Node& n, const Message& message) {
+    if (!n.control) return;
+    [[maybe_unused]] const auto sent =
+        n.control->send(std::as_bytes(std::span(&message, 1)), {}, {});
+}
+
+void LivingCluster::on_control(Node& n, const Message& message) {
+    switch (message.kind) {
+        case kPrepare:
+            return prepare(n, message);
+        case kConnect:
+            if (n.runs(message.epoch)) connect(n);
+            return;
+        case kCancel:
+            if (!n.runs(message.epoch)) return;
+            n.stage->cancel(SeqId(message.seq), message.generation);
+            n.model->make_junk(SeqId(message.seq));
+            return;
+        default:
+            return;
+    }
+}
+
+void LivingCluster::end_epoch(Node& n) {
+    for (auto& connection : n.inbound)
+        connection->close();
+    n.inbound.clear();
+    if (n.next) n.next->close();
+    n.next.reset();
+    n.stage.reset();
+}
+
+void LivingCluster::prepare(Node& n, const Message& m) {
+    if (m.epoch <= n.plan.epoch) return problem(fmt::format("epoch {} came twice", m.epoch));
+    end_epoch(n);
+    n.plan = m;
+    const auto& limits = scenario_.base.limits;
+    const bool keep = neglect_ == Neglect::kOldMemory && n.model;
+    const auto before = n.model ? n.model->pages().sequence_count() : 0;
+    if (!keep || before == 0) {
+        n.model = std::make_unique<FakeModel>(FakeModelOptions{
+            .begin = m.begin,
+            .end = m.end,
+            .embedding = m.stage == 0,
+            .head = m.stage + 1 == m.stages,
+            .vocabulary = static_cast<std::uint32_t>(bundled_tokenizer()->vocabulary_size()),
+            .end_token = end_token(),
+            .pages = limits.kv_pages + (m.stage == 0 ? 0 : random_.below(5)),
+            .page_tokens = limits.page_tokens,
+            .context = limits.context,
+            .max_rows = limits.max_batch_rows});
+    }
+    network_.post(n.host, nanoseconds(random_.below(3'000'000)), [this, &n, m] {
+        if (n.plan.epoch != m.epoch || !n.control) return;
+        n.stage = std::make_unique<worker::Stage>(
+            worker::StageConfig{.route = {Epoch(m.epoch), PipelineId(0), StageIndex(m.stage)},
+                                .stages = m.stages,
+                                .input_width = n.model->input_width(),
+                                .output_width = n.model->output_width(),
+                                .max_rows = scenario_.base.limits.max_batch_rows,
+                                .max_in_flight = scenario_.base.limits.max_in_flight});
+        tell(n, {.kind = kPrepared, .epoch = m.epoch, .stage = m.stage});
+    });
+}
+
+void LivingCluster::connect(Node& n) {
+    const Message m = n.plan;
+    const std::string to =
+        m.next == kToCoordinator ? "coordinator:2" : fmt::format("node{}:1", m.next - 1);
+    n.transport->dial(to, {}, 50ms, [this, &n, m](auto made) {
+        if (!n.runs(m.epoch)) return;
+        if (!made) return fail(n);
+        n.next = std::move(*made);
+        auto receiver = std::make_shared<Receiver>();
+        receiver->closed = [this, &n, m] {
+            if (n.runs(m.epoch)) fail(n);
+        };
+        n.next->start(receiver);
+        const Message greeting{.kind = kGreeting, .epoch = m.epoch, .stage = m.stage + 1};
+        if (!n.next->send(std::as_bytes(std::span(&greeting, 1)), {}, {})) return fail(n);
+        tell(n, {.kind = kConnected, .epoch = m.epoch});
+    });
+}
+
+void LivingCluster::fail(Node& n) {
+    tell(n, {.kind = kFailed, .epoch = n.plan.epoch});
+    network_.post(n.host, 0ns, [this, &n, epoch = n.plan.epoch] {
+        if (n.runs(epoch)) end_epoch(n);
+    });
+}
+
+/// The first frame says for which stage of which epoch the others are.
+void LivingCluster::accept_data(Node& n, std::shared_ptr<transport::Connection> connection) {
+    n.inbound.push_back(connection);
+    struct State {
+        bool greeted = false;
+        std::uint64_t epoch = 0;
+        worker::SlotIndex slot = 0;
+    };
+    const auto state = std::make_shared<State>();
+    const auto gone = [&n, state] { return !n.runs(state->epoch); };
+    auto receiver = std::make_shared<Receiver>();
+    receiver->place = [&n, state, gone](std::span<const std::byte> head,
+                                        std::size_t bytes) -> Result<std::span<std::byte>> {
+        if (!state->greeted || gone()) return error(ErrorCode::kCancelled, "the stage is gone");
+        POTLUCK_ASSIGN(state->slot, n.stage->on_head(head));
+        return n.stage->slot(state->slot).input.bytes().first(bytes);
+    };
+    receiver->frame = [this, &n, state, gone](std::span<const std::byte> head,
+                                              bool placed) -> Status {
+        if (!std::exchange(state->greeted, true)) {
+            const auto greeting = read_message<Message>(head);
+            state->epoch = greeting.epoch;
+            if (!gone() && greeting.stage == n.plan.stage) return {};
+            return error(ErrorCode::kCancelled, "no such stage is here");
+        }
+        if (gone()) return error(ErrorCode::kCancelled, "the stage is gone");
+        if (!placed) {
+            POTLUCK_ASSIGN(state->slot, n.stage->on_head(head));
+        }
+        worker::StageActions actions;
+        n.stage->on_frame(state->slot, actions);
+        act(n, n.plan.epoch, actions);
+        return {};
+    };
+    receiver->closed = [this, &n, state] {
+        if (state->greeted && n.runs(state->epoch)) fail(n);
+    };
+    connection->start(receiver);
+}
+
+void LivingCluster::act(Node& n, std::uint64_t epoch, const worker::StageActions& actions) {
+    for (const auto& action : actions) {
+        if (const auto* run = std::get_if<worker::RunSlot>(&action)) {
+            const auto spread = scenario_.base.batch_time_max - scenario_.base.batch_time_min;
+            const auto extra = random_.below(static_cast<std::uint64_t>(spread.count()) + 1);
+            network_.post(
+                n.host,
+                scenario_.base.batch_time_min + nanoseconds(static_cast<std::int64_t>(extra)),
+                [this, &n, epoch, slot = run->slot] { execute(n, epoch, slot); });
+        } else {
+            forward(n, std::get<worker::ForwardSlot>(action).slot);
+        }
+    }
+}
+
+void LivingCluster::execute(Node& n, std::uint64_t epoch, worker::SlotIndex index) {
+    if (!n.runs(epoch)) return;
+    worker::Slot& slot = n.stage->slot(index);
+    const auto ran = n.model->run(slot.batch, slot.input_values(n.stage->config().input_width),
+                                  slot.output_values(n.stage->config().output_width), slot.result);
+    if (!ran) return problem(fmt::format("{}: {}", n.host, ran.error().message));
+    worker::StageActions actions;
+    n.stage->on_executed(index, actions);
+    act(n, epoch, actions);
+}
+
+void LivingCluster::forward(Node& n, worker::SlotIndex index) {
+    const auto& config = n.stage->config();
+    worker::Slot& slot = n.stage->slot(index);
+    proto::FrameRoute route = config.route;
+    route.stage = StageIndex(route.stage.value + 1);
+    std::span<const std::byte> payload;
+    if (n.stage->is_last()) {
+        proto::encode_result(route, slot.result, n.head);
+    } else {
+        proto::encode_rows(route, slot.batch, static_cast<std::uint32_t>(config.output_width),
+                           n.head);
+        payload = std::as_bytes(slot.output_values(config.output_width));
+    }
+    // The frame may leave after the stage is gone: the slot's memory must not be.
+    const auto copy = std::make_shared<std::vector<std::byte>>(payload.begin(), payload.end());
+    const std::span<const std::byte> pieces[] = {*copy};
+    if (!n.next) return fail(n);
+    const auto sent =
+        n.next->send(n.head, copy->empty() ? std::span<const std::span<const std::byte>>{} : pieces,
+                     [&n, copy, index, epoch = n.plan.epoch](const Status& left) {
+                         if (left && n.runs(epoch)) n.stage->on_sent(index);
+                     });
+    if (!sent) fail(n);
+}
+
+// ----------------------------------------------------------------------------------------- faults
+
+void LivingCluster::strike(const Fault& fault) {
+    Node& n = *nodes_[fault.node];
+    if (!n.up) return;
+    n.up = false;
+    if (fault.kind == FaultKind::kHang) {
+        for (const auto& other : nodes_)
+            if (other->host != n.host) network_.cut(n.host, other->host);
+        network_.cut(n.host, "coordinator");
+    } else {
+        if (fault.kind == FaultKind::kCrash) network_.crash(n.host);
+        if (fault.kind == FaultKind::kPowerOff) network_.power_off(n.host);
+        n.stage.reset();
+        n.control.reset();
+    }
+    network_.post(fault.until - fault.at, [this, fault] { repair(fault); });
+}
+
+void LivingCluster::repair(const Fault& fault) {
+    Node& n = *nodes_[fault.node];
+    if (fault.kind != FaultKind::kHang) return boot(fault.node);
+    n.up = true;
+    for (const auto& other : nodes_)
+        if (other->host != n.host) network_.heal(n.host, other->host);
+    network_.heal(n.host, "coordinator");
+}
+
+}  // namespace potluck::sim

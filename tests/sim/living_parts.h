@@ -1,0 +1,97 @@
+#pragma once
+
+// What the two sides of a living cluster say to one another, and what they are. For its own files.
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/sim/living_cluster.h"
+
+namespace potluck::sim {
+
+inline constexpr std::uint64_t kSimLayerBytes = 1U << 20;
+inline constexpr std::uint32_t kToCoordinator = ~0U;
+
+enum MessageKind : std::uint32_t {
+    kRegister,
+    kPrepare,
+    kPrepared,
+    kConnect,
+    kConnected,
+    kCancel,
+    kFailed,
+    kPing,
+    kGreeting,  // first on a data connection
+};
+
+struct LivingCluster::Message {
+    MessageKind kind = kPing;
+    std::uint32_t node = 0;
+    std::uint64_t epoch = 0;
+    std::uint32_t stage = 0, stages = 0;
+    std::uint32_t begin = 0, end = 0;
+    std::uint32_t next = 0;  ///< node after this one, or kToCoordinator
+    std::uint32_t generation = 0;
+    std::uint64_t seq = 0;
+};
+
+/// A worker process.
+struct LivingCluster::Node {
+    std::size_t index = 0;
+    std::string host;
+    std::unique_ptr<transport::Transport> transport;
+    std::unique_ptr<transport::Listener> listener;
+    std::shared_ptr<transport::Connection> control;
+    links::Heartbeat heart;
+    bool up = true;
+
+    Message plan;  ///< its part of the last one
+    std::unique_ptr<worker::Stage> stage;
+    std::unique_ptr<FakeModel> model;
+    std::vector<std::shared_ptr<transport::Connection>> inbound;
+    std::shared_ptr<transport::Connection> next;
+    std::vector<std::byte> head;
+
+    bool runs(std::uint64_t epoch) const { return stage && plan.epoch == epoch; }
+};
+
+/// A worker as the coordinator sees it.
+struct LivingCluster::Peer {
+    NodeId node;
+    std::shared_ptr<transport::Connection> link;
+    links::Heartbeat heart;
+};
+
+/// Calls functions; payloads go where the first of them says.
+class LivingCluster::Receiver final : public transport::Receiver {
+  public:
+    std::function<Result<std::span<std::byte>>(std::span<const std::byte>, std::size_t)> place;
+    std::function<Status(std::span<const std::byte>, bool placed)> frame;
+    std::function<void()> closed;
+
+    Result<std::span<std::byte>> on_head(std::span<const std::byte> head,
+                                         std::size_t bytes) override {
+        if (!place) return error(ErrorCode::kCorrupt, "a payload came where none belongs");
+        return place(head, bytes);
+    }
+    Status on_frame(std::span<const std::byte> head, std::span<std::byte> payload) override {
+        return frame ? frame(head, !payload.empty())
+                     : error(ErrorCode::kCorrupt, "a frame came the wrong way");
+    }
+    void on_closed(const Error&) override {
+        if (closed) closed();
+    }
+};
+
+template <typename M>
+M read_message(std::span<const std::byte> head) {
+    M message;
+    std::memcpy(&message, head.data(), std::min(head.size(), sizeof message));
+    return message;
+}
+
+}  // namespace potluck::sim

@@ -1,0 +1,78 @@
+// Machines are lost and come back in the middle of answers. Whatever happens, every request ends
+// once, with the oracle's tokens. A failure prints its seed and how to run it again.
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "tests/sim/living_cluster.h"
+
+namespace potluck::sim {
+namespace {
+
+constexpr std::uint64_t kSeeds = 400;
+
+TEST(Losses, ChangeNoAnswer) {
+    std::uint64_t first = 1;
+    std::uint64_t last = kSeeds;
+    if (const char* only = std::getenv("POTLUCK_SIM_SEED"))
+        first = last = std::strtoull(only, nullptr, 10);
+    std::uint64_t answered = 0;
+    std::uint64_t pipelines = 0;
+    std::uint64_t losses = 0;
+    std::uint64_t recomputed = 0;
+    int failures = 0;
+    for (std::uint64_t seed = first; seed <= last && failures < 3; ++seed) {
+        const Outcome outcome = live_and_compare(random_life(seed));
+        if (!outcome.problems.empty()) {
+            ++failures;
+            ADD_FAILURE() << fmt::format(
+                "seed {}:\n  {}\nagain: POTLUCK_SIM_SEED={} bin/sim_test "
+                "--gtest_filter=Losses.ChangeNoAnswer\n",
+                seed, fmt::join(outcome.problems, "\n  "), seed);
+        }
+        for (const auto& [id, log] : outcome.clients)
+            answered += !log.hung_up && !log.error ? 1U : 0U;
+        pipelines += outcome.sabotaged;
+        losses += outcome.counters.losses;
+        recomputed += outcome.counters.rows_recomputed;
+    }
+    fmt::print("{} answered, {} pipelines, {} losses, {} rows computed again\n", answered,
+               pipelines, losses, recomputed);
+    if (last - first + 1 < kSeeds) return;
+    EXPECT_GT(answered, 2000U);
+    EXPECT_GT(losses, kSeeds);
+    EXPECT_GT(recomputed, 5000U);
+}
+
+TEST(Losses, EqualSeedsMakeEqualEvents) {
+    for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+        EXPECT_EQ(live_and_compare(random_life(seed)).event_hash,
+                  live_and_compare(random_life(seed)).event_hash)
+            << "seed " << seed;
+    }
+}
+
+struct Guard {
+    const char* name;
+    Neglect neglect;
+};
+class Guards : public ::testing::TestWithParam<Guard> {};
+
+// A test that cannot fail proves nothing: without any one of these guards some life goes wrong.
+TEST_P(Guards, AreNeeded) {
+    std::uint64_t wrong = 0;
+    for (std::uint64_t seed = 1; seed <= 60; ++seed)
+        wrong += live_and_compare(random_life(seed), GetParam().neglect).problems.empty() ? 0U : 1U;
+    EXPECT_GT(wrong, 0U);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Guards,
+                         ::testing::Values(Guard{"FreshMemory", Neglect::kOldMemory},
+                                           Guard{"Heartbeats", Neglect::kHeartbeat}),
+                         [](const auto& instance) { return instance.param.name; });
+
+}  // namespace
+}  // namespace potluck::sim

@@ -1,0 +1,232 @@
+// A pipeline is lost in the middle of answers, and another one comes.
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/coordinator/support.h"
+
+namespace potluck::coordinator {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::HasSubstr;
+
+const PipelineLimits kLimits{.stages = 2,
+                             .max_in_flight = 2,
+                             .max_batch_rows = 8,
+                             .kv_pages = 32,
+                             .page_tokens = 4,
+                             .context = 32,
+                             .slots = 4};
+
+GenerationRequest ask(std::size_t prompt, std::uint32_t max_tokens, std::uint32_t n = 1) {
+    GenerationRequest request{.n = n, .max_tokens = max_tokens};
+    for (std::size_t i = 0; i < prompt; ++i)
+        request.prompt.push_back(static_cast<TokenId>(100 + i));
+    return request;
+}
+
+/// Another letter at every position, which depends on the token there.
+TokenId letter_after(const Row& row) {
+    static const auto letters = [] {
+        std::vector<TokenId> all;
+        for (char c = 'a'; c <= 'z'; ++c)
+            all.push_back(token_of(std::string(1, c)));
+        return all;
+    }();
+    const auto mixed = static_cast<std::size_t>(row.token) * 31 + row.position * 7;
+    return letters[mixed % letters.size()];
+}
+
+void ask_all(Pipeline& p) {
+    p.next_token = letter_after;
+    ASSERT_TRUE(p.submit(1, ask(3, 12)));
+    ASSERT_TRUE(p.submit(2, ask(9, 8, 2)));
+    ASSERT_TRUE(p.submit(3, ask(5, 9)));
+    ASSERT_TRUE(p.submit(4, ask(2, 5)));  // waits for a slot
+}
+
+std::map<std::uint64_t, std::string> texts(const Pipeline& p) {
+    std::map<std::uint64_t, std::string> all;
+    for (const auto& [id, told] : p.told) {
+        EXPECT_EQ(told.endings, 1) << "request " << id;
+        EXPECT_FALSE(told.error) << told.error->message;
+        for (const auto& [choice, said] : told.choices)
+            all[id] += said.text + "|";
+        all[id] += fmt::format("{}+{}", told.usage.prompt_tokens, told.usage.completion_tokens);
+    }
+    return all;
+}
+
+// Whenever it comes, and whatever the next pipeline is like.
+TEST(SchedulerLoss, AnswersGoOnAsIfNothingHadHappened) {
+    Pipeline undisturbed(kLimits, {.prefill_chunk = 3});
+    ask_all(undisturbed);
+    undisturbed.drain();
+    const auto expected = texts(undisturbed);
+    PipelineLimits small = kLimits;
+    small.stages = 1;
+    small.max_in_flight = 1;
+    small.max_batch_rows = 4;
+    small.kv_pages = 10;
+    std::uint64_t recomputed = 0;
+    for (int losing = 0;; ++losing) {
+        Pipeline p(kLimits, {.prefill_chunk = 3});
+        ask_all(p);
+        bool idle = false;
+        for (int i = 0; i < losing && !idle; ++i)
+            idle = !p.answer();
+        if (idle) break;
+        p.lose();
+        EXPECT_FALSE(p.scheduler.running());
+        EXPECT_EQ(p.scheduler.in_flight(), 0U);
+        p.restart(small);
+        // Lost again at once.
+        p.answer();
+        p.lose();
+        p.restart(losing % 2 == 0 ? kLimits : small);
+        p.drain();
+        EXPECT_EQ(texts(p), expected) << "lost after " << losing << " batches";
+        p.expect_idle();
+        EXPECT_EQ(p.scheduler.counters().losses, 2U);
+        EXPECT_LE(p.scheduler.counters().rows_recomputed, p.scheduler.counters().rows_replayed);
+        recomputed += p.scheduler.counters().rows_recomputed;
+    }
+    EXPECT_GT(recomputed, 100U);
+}
+
+TEST(SchedulerLoss, ExactlyWhatWasFedIsFedAgain) {
+    Pipeline p(kLimits);
+    p.next_token = letter_after;
+    ASSERT_TRUE(p.submit(1, ask(6, 8)));
+    while (p.told[1].choices[0].tokens.size() < 3)
+        ASSERT_TRUE(p.answer());
+    // The prompt and three tokens, the last of which was on its way.
+    p.lose();
+    p.restart(kLimits);
+    p.drain();
+    EXPECT_EQ(p.scheduler.counters().rows_recomputed, 9U);
+    EXPECT_EQ(p.scheduler.counters().rows_prefilled, 6U);
+    p.expect_idle();
+}
+
+TEST(SchedulerLoss, RequestsAreTakenMeanwhileUpToTheQueueLimit) {
+    Pipeline p(kLimits, {.queue_limit = 2});
+    p.next_token = letter_after;
+    p.lose();
+    EXPECT_TRUE(p.scheduler.suspended());
+    ASSERT_TRUE(p.submit(1, ask(3, 2)));
+    ASSERT_TRUE(p.submit(2, ask(3, 2)));
+    EXPECT_EQ(p.submit(3, ask(3, 2)).error().code, ErrorCode::kResourceExhausted);
+    EXPECT_EQ(p.submit(4, ask(40, 2)).error().code, ErrorCode::kInvalidArgument);
+    p.cancel(1);
+    ASSERT_TRUE(p.submit(5, ask(4, 3)));
+    EXPECT_TRUE(p.sent.empty());
+    p.restart(kLimits);
+    p.drain();
+    EXPECT_EQ(p.told[2].usage.completion_tokens, 2U);
+    EXPECT_EQ(p.told[5].usage.completion_tokens, 3U);
+    p.expect_idle();
+}
+
+TEST(SchedulerLoss, PatienceEnds) {
+    Pipeline p(kLimits, {.patience = 10s});
+    ASSERT_TRUE(p.submit(1, ask(3, 20)));
+    p.answer();
+    p.give_up_after(100s);  // a pipeline is there
+    EXPECT_EQ(p.told[1].endings, 0);
+    p.lose(100s);
+    ASSERT_TRUE(p.submit(2, ask(3, 2)));
+    p.give_up_after(110s - 1ns);
+    EXPECT_EQ(p.told[1].endings + p.told[2].endings, 0);
+    p.give_up_after(110s);
+    for (const std::uint64_t id : {1U, 2U}) {
+        ASSERT_TRUE(p.told[id].error);
+        EXPECT_EQ(p.told[id].error->code, ErrorCode::kPeerLost);
+        EXPECT_THAT(p.told[id].error->message, HasSubstr("within 10 s (loading 3 %)"));
+    }
+    EXPECT_EQ(p.submit(3, ask(3, 2)).error().code, ErrorCode::kPeerLost);
+    p.restart(kLimits);
+    ASSERT_TRUE(p.submit(4, ask(3, 2)));
+    p.drain();
+    EXPECT_FALSE(p.told[4].error);
+    p.expect_idle();
+}
+
+TEST(SchedulerLoss, CancelledOnesDoNotComeBack) {
+    Pipeline p(kLimits);
+    p.next_token = letter_after;
+    ASSERT_TRUE(p.submit(1, ask(3, 20)));
+    ASSERT_TRUE(p.submit(2, ask(4, 3)));
+    p.answer();
+    p.lose();
+    p.cancel(1);
+    p.restart(kLimits);
+    p.drain();
+    EXPECT_FALSE(p.told[2].error);
+    EXPECT_EQ(p.told[2].usage.completion_tokens, 3U);
+    EXPECT_TRUE(p.cancels.empty());
+    p.expect_idle();
+}
+
+TEST(SchedulerLoss, AResultThatComesLateIsRefusedAndHarmless) {
+    Pipeline p(kLimits);
+    p.next_token = letter_after;
+    ASSERT_TRUE(p.submit(1, ask(3, 4)));
+    const StepResult late = p.execute();
+    p.lose();
+    EXPECT_FALSE(p.give(late));
+    p.restart(kLimits);
+    p.drain();
+    EXPECT_EQ(p.told[1].usage.completion_tokens, 4U);
+    p.expect_idle();
+}
+
+struct Smaller {
+    const char* name;
+    void (*shrink)(PipelineLimits& limits);
+    const char* message;
+};
+class SmallerPipelines : public ::testing::TestWithParam<Smaller> {};
+
+// The large request, once while it runs and once while it waits, cannot go on; the small one does.
+TEST_P(SmallerPipelines, EndWhatCannotFit) {
+    for (const bool waits : {false, true}) {
+        Pipeline p(kLimits);
+        p.next_token = letter_after;
+        if (!waits) {
+            ASSERT_TRUE(p.submit(1, ask(10, 18, 3)));
+        }
+        ASSERT_TRUE(p.submit(2, ask(3, 6)));
+        for (int i = 0; i < 5; ++i)
+            p.answer();
+        p.lose();
+        if (waits) {
+            ASSERT_TRUE(p.submit(1, ask(10, 18, 3)));
+        }
+        PipelineLimits limits = kLimits;
+        GetParam().shrink(limits);
+        p.restart(limits);
+        p.drain();
+        ASSERT_TRUE(p.told[1].error);
+        EXPECT_EQ(p.told[1].endings, 1);
+        EXPECT_EQ(p.told[1].error->code, ErrorCode::kPeerLost);
+        EXPECT_THAT(p.told[1].error->message, HasSubstr(GetParam().message));
+        EXPECT_FALSE(p.told[2].error);
+        EXPECT_EQ(p.told[2].usage.completion_tokens, 6U);
+        p.expect_idle();
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, SmallerPipelines,
+    ::testing::Values(Smaller{"Context", [](PipelineLimits& l) { l.context = 27; },
+                              "a context of 27 tokens, the request may need 28"},
+                      Smaller{"Slots", [](PipelineLimits& l) { l.slots = 2; }, "has 2 slots"},
+                      Smaller{"Pages", [](PipelineLimits& l) { l.kv_pages = 16; },
+                              "has 16 KV pages of 4 tokens, the request may need 17"}),
+    [](const auto& instance) { return instance.param.name; });
+
+}  // namespace
+}  // namespace potluck::coordinator
