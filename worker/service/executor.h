@@ -52,8 +52,9 @@ class Executor {
     /// are measured with at most `probe_rows` rows; an error there is one of loading.
     /// kResourceExhausted if the queue is full.
     Status load(std::uint64_t stage, std::size_t probe_rows, LoadJob job);
+    /// `given_up`: looked at from layer to layer; must live until the job is reported.
     Status run(std::uint64_t stage, SlotIndex slot, Slot& contents, std::size_t input_width,
-               std::size_t output_width);
+               std::size_t output_width, const std::atomic<bool>& given_up);
     /// Frees the model of a stage; its jobs that are queued before still run, but neither they nor
     /// those of stages with smaller numbers are paced any more.
     Status unload(std::uint64_t stage);
@@ -69,6 +70,7 @@ class Executor {
         Slot* contents = nullptr;
         std::size_t input_width = 0;
         std::size_t output_width = 0;
+        const std::atomic<bool>* given_up = nullptr;
         std::size_t probe_rows = 0;
         LoadJob load;
     };
@@ -96,6 +98,7 @@ class Executor {
     BoundedQueue<Report> reports_;
     /// Executor thread only.
     std::vector<std::pair<std::uint64_t, std::unique_ptr<engine::StageModel>>> models_;
+    const std::atomic<bool>* given_up_ = nullptr;  ///< of the batch that runs
     std::atomic<bool> stopping_ = false;
     std::atomic<std::uint64_t> let_go_ = 0;  ///< stages up to this one are, or are to be, unloaded
     std::thread thread_;
