@@ -22,6 +22,21 @@ constexpr std::chrono::milliseconds kDialTimeout{5000};
 constexpr std::chrono::milliseconds kStatusInterval{700};
 constexpr RequestId kWarmUp(0);  ///< the request that shows that a new pipeline works
 
+std::chrono::nanoseconds time_now() {
+    return std::chrono::steady_clock::now().time_since_epoch();
+}
+
+void log_speculation(const EmitDone& done) {
+    if (!done.usage.speculation) return;
+    const SpeculationReport& report = *done.usage.speculation;
+    log::debug(
+        "request {}: {} tokens, {} of {} drafted rows accepted in {} rounds, {:.1f} ms lost, "
+        "{}: {}",
+        done.request.value, done.usage.completion_tokens, report.accepted, report.drafted,
+        report.rounds, std::chrono::duration<double, std::milli>(report.debt).count(), report.arm,
+        report.why);
+}
+
 }  // namespace
 
 struct CoordinatorService::Impl {
@@ -31,7 +46,7 @@ struct CoordinatorService::Impl {
           events(std::move(e)),
           facts(std::move(f)),
           deployment(options.deployment, facts.footprint, facts.config),
-          scheduler(options.scheduler, facts.served.tokenizer) {}
+          scheduler(options.scheduler, facts.served.tokenizer, std::move(options.speculation)) {}
     ~Impl();
 
     // Workers.
@@ -378,6 +393,7 @@ void CoordinatorService::Impl::start_pipeline(const Plan& plan) {
     facts.served.context = plan.context;
     facts.served.fingerprint = fingerprint(plan);
     SchedulerActions actions;
+    scheduler.set_time(time_now());
     scheduler.start({.stages = plan.stages.size(),
                      .max_in_flight = plan.max_in_flight,
                      .max_batch_rows = plan.max_batch_rows,
@@ -388,7 +404,8 @@ void CoordinatorService::Impl::start_pipeline(const Plan& plan) {
                     actions);
     for (const auto& [stage, sample] : std::exchange(early_samples, {}))
         observe(stage, sample);
-    GenerationRequest warm_up{.prompt = {0}, .max_tokens = 1, .ignore_eos = true};
+    GenerationRequest warm_up{
+        .prompt = {0}, .max_tokens = 1, .ignore_eos = true, .speculation = "off"};
     if (auto submitted = scheduler.submit(kWarmUp, std::move(warm_up), actions); !submitted) {
         return broken(plan.epoch, submitted.error());
     }
@@ -438,6 +455,7 @@ void CoordinatorService::Impl::act(SchedulerActions& actions) {
                 deployment.on_warm(deployment.plan()->epoch);
                 if (events.on_ready) events.on_ready(*deployment.plan());
             }
+            log_speculation(*done);
             end_request(done->request, [&](GenerationSink& sink) { sink.on_done(done->usage); });
         } else if (const auto* failed = std::get_if<EmitError>(&action)) {
             end_request(failed->request,
@@ -485,6 +503,7 @@ void CoordinatorService::Impl::on_result(std::span<const std::byte> frame) {
                                                         header.epoch.value, plan.epoch.value)});
     }
     SchedulerActions actions;
+    scheduler.set_time(time_now());
     if (auto taken = scheduler.on_result(result, actions); !taken) {
         act(actions);
         return broken(plan.epoch, taken.error());
@@ -547,6 +566,7 @@ Result<RequestId> CoordinatorService::submit(GenerationRequest request,
     }
     const RequestId id(impl_->next_request++);
     SchedulerActions actions;
+    impl_->scheduler.set_time(time_now());
     impl_->sinks.emplace(id, std::move(sink));
     if (auto submitted = impl_->scheduler.submit(id, std::move(request), actions); !submitted) {
         impl_->sinks.erase(id);
@@ -564,6 +584,7 @@ std::chrono::seconds CoordinatorService::retry_after() const {
 void CoordinatorService::cancel(RequestId id) {
     impl_->sinks.erase(id);
     SchedulerActions actions;
+    impl_->scheduler.set_time(time_now());
     impl_->scheduler.cancel(id, actions);
     impl_->act(actions);
 }

@@ -29,6 +29,7 @@ struct CoordinatorOptions {
     model::RotaryOverride rotary;
     DeploymentOptions deployment;
     SchedulerOptions scheduler;
+    std::unique_ptr<Speculation> speculation;  ///< null: nothing is drafted
 };
 
 /// What the person who started it wants to see; all optional.

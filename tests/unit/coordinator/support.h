@@ -38,12 +38,14 @@ struct Told {
 
 class Pipeline {
   public:
-    explicit Pipeline(const PipelineLimits& limits, const SchedulerOptions& options = {});
+    explicit Pipeline(const PipelineLimits& limits, const SchedulerOptions& options = {},
+                      std::unique_ptr<Speculation> speculation = nullptr);
 
     Status submit(std::uint64_t id, GenerationRequest request);
     void cancel(std::uint64_t id);
     void stop(const Error& reason);
-    /// Runs the oldest batch in flight and returns its result, not yet given to the scheduler.
+    /// Runs the oldest batch in flight and returns its result, not yet given to the scheduler. Of
+    /// junk rows there is none if `skips_junk`.
     StepResult execute();
     Status give(const StepResult& result);
     /// Both; false if nothing is in flight.
@@ -56,6 +58,7 @@ class Pipeline {
     Scheduler scheduler;
     engine::PageTable stage;
     std::function<TokenId(const Row&)> next_token;  ///< default: a fixed letter
+    bool skips_junk = false;
     std::deque<Batch> in_flight;
     std::vector<Batch> sent;  ///< all
     std::vector<SendCancel> cancels;
