@@ -65,6 +65,9 @@ enum RowFlag : std::uint16_t {
     kRowSample = 1,       ///< the last stage samples the token after this one
     kRowTap = 2,          ///< hidden states leave as a tap frame
     kRowSpeculative = 4,  ///< drafted; may be cancelled
+    /// Cancelled when its stage began with it: it gets its place, but need not be computed. Only
+    /// within a worker, never on the wire.
+    kRowJunk = 0x8000,
 };
 
 /// One token of one sequence.

@@ -123,13 +123,13 @@ function(potluck_fuzz name)
     add_dependencies(fuzz_targets fuzz_${name})
 endfunction()
 
-# potluck_registry(OUTVAR NAMESPACE <ns> HEADER <header> TYPE <type> FUNCTION <name>)
-# Lists the .cpp files of the calling folder and writes a source that defines
+# potluck_registry(OUTVAR NAMESPACE <ns> HEADER <header> TYPE <type> FUNCTION <name> [FOLDER <folder>])
+# Lists the .cpp files of the calling folder, or of one in it, and writes a source that defines
 #   std::span<const TYPE* const> NAMESPACE::FUNCTION()
 # calling `const TYPE& NAMESPACE::<file>()` of each: a new file is the whole registration.
 function(potluck_registry outvar)
-    cmake_parse_arguments(arg "" "NAMESPACE;HEADER;TYPE;FUNCTION" "" ${ARGN})
-    file(GLOB files CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+    cmake_parse_arguments(arg "" "NAMESPACE;HEADER;TYPE;FUNCTION;FOLDER" "" ${ARGN})
+    file(GLOB files CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${arg_FOLDER}/*.cpp)
     set(declarations "")
     set(entries "")
     foreach(file IN LISTS files)

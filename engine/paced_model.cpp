@@ -5,12 +5,13 @@
 #include <utility>
 
 #include "base/log.h"
+#include "engine/step_time.h"
 
 namespace potluck::engine {
 namespace {
 
 /// How often a sleeping stage looks whether its batch is still wanted.
-constexpr std::chrono::milliseconds kLook{5};
+constexpr std::chrono::milliseconds kLook{2};
 
 }  // namespace
 
@@ -34,14 +35,15 @@ Status PacedModel::run(const Batch& batch, std::span<const float> input, std::sp
                        StepResult& result) {
     const nanoseconds start = clock_.now();
     POTLUCK_TRY(model_->run(batch, input, output, result));
-    if (batch.rows.empty()) return {};
+    const std::size_t rows = computed_rows(batch);
+    if (rows == 0 || is_given_up()) return {};
     const nanoseconds end = clock_.now();
-    const nanoseconds until = start + pace_.time(batch.rows.size(), end - start);
+    const nanoseconds until = start + pace_.time(rows, end - start);
     if (until < end) {
         // Once, and not for the first: the first batch after loading is a cold one.
         if (++late_ == 2) {
-            log::warning("a batch of {} rows took {} us, longer than its pace {}",
-                         batch.rows.size(), (end - start).count() / 1000, pace_.text());
+            log::warning("a batch of {} rows took {} us, longer than its pace {}", rows,
+                         (end - start).count() / 1000, pace_.text());
         }
         return {};
     }

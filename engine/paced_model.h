@@ -34,9 +34,15 @@ class PacedModel final : public StageModel {
     std::size_t input_width() const override { return model_->input_width(); }
     std::size_t output_width() const override { return model_->output_width(); }
     std::size_t max_rows() const override { return model_->max_rows(); }
-    /// A batch without rows is not paced. Junk rows cost what they cost the model: their time.
+    /// Only rows that are computed are paced: not junk, and not those of a batch that is given up.
+    /// One that is given up while it sleeps is for the clock to notice.
     Status run(const Batch& batch, std::span<const float> input, std::span<float> output,
                StepResult& result) override;
+
+    void look_at(const std::atomic<bool>* given_up) override {
+        StageModel::look_at(given_up);
+        model_->look_at(given_up);
+    }
 
     /// Batches that took longer by themselves than they should.
     std::uint64_t late() const { return late_; }

@@ -35,11 +35,16 @@ struct Shard::Impl {
     Status run(const Batch& batch, std::span<const float> input, std::span<float> output,
                StepResult& result);
 
+    bool given_up() const { return owner != nullptr && owner->is_given_up(); }
     Status check(const Batch& batch, std::span<const float> input, std::span<float> output) const;
     std::int32_t table_of(SeqId seq);
     Status place_rows(const Batch& batch);
     Status upload_batch();
     Status copy_pages();
+    template <typename Copy>
+    Status each_range(Copy&& copy) const;
+    Status upload_input(std::span<const float> input);
+    Status download_output(std::span<float> output);
     Status run_head(const Batch& batch, StepResult& result);
     void sample(const Row& row, std::span<float> logits, StepResult& result);
 
@@ -58,6 +63,7 @@ struct Shard::Impl {
     model::Sampler sampler;
     std::unique_ptr<kernels::Stream> stream;
     LogitsObserver observer;
+    const Shard* owner = nullptr;  ///< knows whether the batch that runs is given up
 
     BufferPlan plan;
     std::vector<std::unique_ptr<kernels::Buffer>> slots;
@@ -68,7 +74,9 @@ struct Shard::Impl {
     std::vector<SizedStep> body, head;
 
     // Host copies of the batch memory; they stay untouched until the stream is synchronised.
+    // They hold the rows that are computed: all but junk.
     std::vector<std::int32_t> tokens, positions, row_slots, row_tables, page_tables, sampled;
+    std::vector<std::size_t> computed;  ///< of the batch's rows
     std::vector<PageCopy> copies;
     std::vector<SeqId> batch_sequences;  ///< of this batch, in order of their page tables
     std::vector<float> logits;
@@ -103,6 +111,7 @@ Status Shard::Impl::load(const std::shared_ptr<const model::gguf::Gguf>& file, W
 
     for (auto* v : {&tokens, &positions, &row_slots, &row_tables, &sampled})
         v->reserve(options.max_rows);
+    computed.reserve(options.max_rows);
     page_tables.reserve(options.max_rows * memory.table_stride);
     copies.reserve(options.max_rows);
     batch_sequences.reserve(options.max_rows);
@@ -153,15 +162,19 @@ std::int32_t Shard::Impl::table_of(SeqId seq) {
     return static_cast<std::int32_t>(batch_sequences.size() - 1);
 }
 
-/// Gives every row its place in the cache and fills the host copies.
+/// Gives every row its place in the cache and fills the host copies with those to compute.
 Status Shard::Impl::place_rows(const Batch& batch) {
     for (auto* v : {&tokens, &positions, &row_slots, &row_tables, &page_tables, &sampled})
         v->clear();
+    computed.clear();
     copies.clear();
     batch_sequences.clear();
-    for (const auto& row : batch.rows) {
+    for (std::size_t i = 0; i < batch.rows.size(); ++i) {
+        const Row& row = batch.rows[i];
         POTLUCK_ASSIGN(const std::int32_t slot, pages.append(row.seq, row.position, copies));
         if (graph.shard.head) history.record(row);
+        if ((row.flags & kRowJunk) != 0) continue;
+        computed.push_back(i);
         tokens.push_back(row.token);
         positions.push_back(static_cast<std::int32_t>(row.position));
         row_slots.push_back(slot);
@@ -212,24 +225,60 @@ Status Shard::Impl::run(const Batch& batch, std::span<const float> input, std::s
     }
     if (batch.rows.empty()) return {};
     POTLUCK_TRY(place_rows(batch));
-    POTLUCK_TRY(upload_batch());
-    if (!graph.shard.embedding) {
-        POTLUCK_TRY(
-            stream->upload(reinterpret_cast<std::byte*>(at(graph.input)), std::as_bytes(input)));
+    const std::size_t n_rows = computed.size();
+    if (n_rows == 0) {
+        // A page that a junk row made its sequence's own is read by rows after it.
+        if (copies.empty()) return {};
+        POTLUCK_TRY(upload(*memory.copies, copies));
+        POTLUCK_TRY(copy_pages());
+        return stream->synchronize();
     }
+    POTLUCK_TRY(upload_batch());
+    if (!graph.shard.embedding) POTLUCK_TRY(upload_input(input));
     POTLUCK_TRY(copy_pages());
     POTLUCK_TRY(
         device.ops().rope_angles(*stream, {.positions = memory.positions->as<std::int32_t>(),
-                                           .n_rows = batch.rows.size(),
+                                           .n_rows = n_rows,
                                            .inv_freq = memory.inv_freq->as<double>(),
                                            .n_pairs = config.rotary.inv_freq.size(),
                                            .magnitude = config.rotary.magnitude,
                                            .angles = memory.angles->as<float>()}));
-    POTLUCK_TRY(run_steps(*stream, device.ops(), body, batch.rows.size()));
+    const auto asks = [this] { return given_up(); };
+    POTLUCK_TRY(run_steps(*stream, device.ops(), body, n_rows, asks));
+    if (given_up()) return stream->synchronize();
     if (graph.shard.head) return run_head(batch, result);
-    POTLUCK_TRY(stream->download(std::as_writable_bytes(output),
-                                 reinterpret_cast<const std::byte*>(at(graph.output))));
+    POTLUCK_TRY(download_output(output));
     return stream->synchronize();
+}
+
+/// Calls copy(row of the batch, row here, how many) for computed rows that follow one another.
+template <typename Copy>
+Status Shard::Impl::each_range(Copy&& copy) const {
+    for (std::size_t first = 0; first < computed.size();) {
+        std::size_t end = first + 1;
+        while (end < computed.size() && computed[end] == computed[end - 1] + 1)
+            ++end;
+        POTLUCK_TRY(copy(computed[first], first, end - first));
+        first = end;
+    }
+    return {};
+}
+
+Status Shard::Impl::upload_input(std::span<const float> input) {
+    const std::size_t width = config.width;
+    return each_range([&](std::size_t row, std::size_t here, std::size_t n) {
+        return stream->upload(reinterpret_cast<std::byte*>(at(graph.input) + here * width),
+                              std::as_bytes(input.subspan(row * width, n * width)));
+    });
+}
+
+Status Shard::Impl::download_output(std::span<float> output) {
+    const std::size_t width = config.width;
+    return each_range([&](std::size_t row, std::size_t here, std::size_t n) {
+        return stream->download(
+            std::as_writable_bytes(output.subspan(row * width, n * width)),
+            reinterpret_cast<const std::byte*>(at(graph.output) + here * width));
+    });
 }
 
 /// Logits and samples of the rows that want them, a few at a time.
@@ -244,14 +293,16 @@ Status Shard::Impl::run_head(const Batch& batch, StepResult& result) {
                                               .n_rows = n,
                                               .width = config.width,
                                               .out = at(graph.head_input)}));
-        POTLUCK_TRY(run_steps(*stream, device.ops(), head, n));
+        const auto asks = [this] { return given_up(); };
+        POTLUCK_TRY(run_steps(*stream, device.ops(), head, n, asks));
+        if (given_up()) break;
         const std::span<float> chunk(logits.data(), n * width);
         POTLUCK_TRY(stream->download(std::as_writable_bytes(chunk),
                                      reinterpret_cast<const std::byte*>(at(graph.logits))));
         POTLUCK_TRY(stream->synchronize());
         for (std::size_t i = 0; i < n; ++i) {
             const auto row = static_cast<std::size_t>(sampled[first + i]);
-            sample(batch.rows[row], chunk.subspan(i * width, width), result);
+            sample(batch.rows[computed[row]], chunk.subspan(i * width, width), result);
         }
     }
     return stream->synchronize();
@@ -293,7 +344,9 @@ Result<std::unique_ptr<Shard>> Shard::load(std::shared_ptr<const model::gguf::Gg
     auto impl = std::make_unique<Impl>(device, std::move(graph), model.config, options);
     WeightPool own;
     POTLUCK_TRY(impl->load(file, pool == nullptr ? own : *pool, progress));
-    return std::unique_ptr<Shard>(new Shard(std::move(impl)));
+    auto shard = std::unique_ptr<Shard>(new Shard(std::move(impl)));
+    shard->impl_->owner = shard.get();
+    return shard;
 }
 
 std::size_t Shard::input_width() const {

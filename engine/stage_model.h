@@ -3,6 +3,7 @@
 // What a stage's executor thread runs: one part of a model on one device. Implemented by Shard, and
 // by the simulator's fake model.
 
+#include <atomic>
 #include <cstddef>
 #include <span>
 
@@ -25,8 +26,23 @@ class StageModel {
     /// width values; `result` (cleared, capacity kept) gets the sampled rows if this stage has the
     /// head. After an error the sequences' states are not defined: the epoch is over for this
     /// stage.
+    ///
+    /// Rows with kRowJunk take their positions like any other, but may be left out of everything
+    /// else: what leaves and what is cached of them is not defined, and no sample is made.
     virtual Status run(const Batch& batch, std::span<const float> input, std::span<float> output,
                        StepResult& result) = 0;
+
+    /// Where to look, from layer to layer, whether the batch that runs is given up: then all its
+    /// rows are junk. Valid until the next call; null: none is ever given up.
+    virtual void look_at(const std::atomic<bool>* given_up) { given_up_ = given_up; }
+
+  protected:
+    bool is_given_up() const {
+        return given_up_ != nullptr && given_up_->load(std::memory_order_relaxed);
+    }
+
+  private:
+    const std::atomic<bool>* given_up_ = nullptr;
 };
 
 }  // namespace potluck::engine

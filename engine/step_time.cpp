@@ -64,10 +64,17 @@ class Prober {
 
 }  // namespace
 
+std::size_t computed_rows(const Batch& batch) {
+    return static_cast<std::size_t>(
+        std::count_if(batch.rows.begin(), batch.rows.end(),
+                      [](const Row& row) { return (row.flags & kRowJunk) == 0; }));
+}
+
 std::uint64_t keys_of(const Batch& batch) {
     std::uint64_t keys = 0;
-    for (const auto& row : batch.rows)
-        keys += std::uint64_t{row.position} + 1;
+    for (const auto& row : batch.rows) {
+        if ((row.flags & kRowJunk) == 0) keys += std::uint64_t{row.position} + 1;
+    }
     return keys;
 }
 

@@ -24,7 +24,9 @@ struct StepTime {
     friend bool operator==(const StepTime&, const StepTime&) = default;
 };
 
-/// Sum over the rows of position + 1: how many keys the batch's attention reads.
+/// All rows but junk.
+std::size_t computed_rows(const Batch& batch);
+/// Sum over the computed rows of position + 1: how many keys the batch's attention reads.
 std::uint64_t keys_of(const Batch& batch);
 
 /// A few measured steps, without an allocation.

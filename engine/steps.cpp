@@ -176,12 +176,9 @@ std::vector<SizedStep> bind_steps(const BindContext& context, const std::vector<
     return binder.take();
 }
 
-Status run_steps(kernels::Stream& stream, const kernels::OpTable& ops,
-                 const std::vector<SizedStep>& steps, std::size_t n_rows) {
-    for (const auto& [step, per_row] : steps) {
-        POTLUCK_TRY(std::visit(Caller{stream, ops, n_rows * per_row}, step));
-    }
-    return {};
+Status run_step(kernels::Stream& stream, const kernels::OpTable& ops, const SizedStep& step,
+                std::size_t n_rows) {
+    return std::visit(Caller{stream, ops, n_rows * step.per_row}, step.step);
 }
 
 }  // namespace potluck::engine

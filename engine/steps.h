@@ -56,8 +56,20 @@ struct BindContext {
 std::vector<SizedStep> bind_steps(const BindContext& context,
                                   const std::vector<model::Node>& nodes);
 
-/// Enqueues the steps for `n_rows` rows.
+/// Enqueues one step for `n_rows` rows.
+Status run_step(kernels::Stream& stream, const kernels::OpTable& ops, const SizedStep& step,
+                std::size_t n_rows);
+
+/// Enqueues the steps for `n_rows` rows. Before each of them `is_given_up` is asked; once it says
+/// yes the rest is left out.
+template <typename GivenUp>
 Status run_steps(kernels::Stream& stream, const kernels::OpTable& ops,
-                 const std::vector<SizedStep>& steps, std::size_t n_rows);
+                 const std::vector<SizedStep>& steps, std::size_t n_rows, GivenUp&& is_given_up) {
+    for (const auto& step : steps) {
+        if (is_given_up()) return {};
+        POTLUCK_TRY(run_step(stream, ops, step, n_rows));
+    }
+    return {};
+}
 
 }  // namespace potluck::engine

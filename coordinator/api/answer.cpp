@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "coordinator/core/speculation_report.h"
 
 namespace potluck::coordinator::api {
 
@@ -135,6 +136,11 @@ void Answer::on_done(std::size_t part, const Usage& usage) {
     usage_.prompt_tokens += usage.prompt_tokens;
     usage_.completion_tokens += usage.completion_tokens;
     usage_.cached_tokens += usage.cached_tokens;
+    if (usage_.speculation && usage.speculation) {
+        add(*usage_.speculation, *usage.speculation);
+    } else if (usage.speculation) {
+        usage_.speculation = usage.speculation;
+    }
     if (--parts_left_ > 0) return;
     ended_ = true;
     if (!format_.stream) {

@@ -127,12 +127,18 @@ void read_max_tokens(FieldReader& reader, GenerationFields& out) {
         out.max_tokens = static_cast<std::uint32_t>(*limit);
 }
 
+void read_speculation(FieldReader& reader, GenerationFields& out) {
+    out.speculation = reader.string("speculation").value_or("");
+    if (out.speculation.size() > kMaxSpeculationBytes)
+        reader.fail("speculation", fmt::format("is longer than {} bytes", kMaxSpeculationBytes));
+}
+
 /// Fields of OpenAI's API that would change the answer if we had them. Their neutral values pass.
 void refuse_unsupported(FieldReader& reader) {
     for (const char* name :
          {"audio", "prediction", "web_search_options", "reasoning_effort", "verbosity", "functions",
-          "function_call", "speculation", "guided_json", "guided_regex", "guided_choice",
-          "guided_grammar", "grammar", "json_schema", "moderation"})
+          "function_call", "guided_json", "guided_regex", "guided_choice", "guided_grammar",
+          "grammar", "json_schema", "moderation"})
         reader.unsupported(name);
     if (const auto* tools = reader.find("tools"))
         if (!tools->is_array() || !tools->get_array().empty()) reader.fail_unsupported("tools");
@@ -162,6 +168,7 @@ GenerationFields read_generation_fields(FieldReader& reader) {
     read_stop(reader, out);
     read_streaming(reader, out);
     out.ignore_eos = reader.boolean("ignore_eos").value_or(false);
+    read_speculation(reader, out);
     refuse_unsupported(reader);
     // Who asks, and what for, does not change the answer.
     reader.accept({"user", "metadata", "service_tier", "safety_identifier", "prompt_cache_key",

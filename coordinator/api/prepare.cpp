@@ -65,6 +65,7 @@ GenerationRequest make_part(const GenerationFields& fields, const ServedModel& m
     part.sampler = sampler_from(fields.sampling, model.default_sampler);
     part.stop = fields.stop;
     part.ignore_eos = fields.ignore_eos;
+    part.speculation = fields.speculation;
     part.logprobs = fields.logprobs;
     part.top_logprobs = fields.top_logprobs;
     return part;

@@ -27,7 +27,8 @@ inline constexpr std::size_t kMaxLogitBiases = 1024;       ///< `logit_bias`
 inline constexpr std::uint16_t kMaxTopLogprobs =
     20;  ///< `top_logprobs`, and `logprobs` of completions
 inline constexpr std::uint32_t kDefaultCompletionTokens =
-    16;  ///< OpenAI's default of /v1/completions
+    16;                                                  ///< OpenAI's default of /v1/completions
+inline constexpr std::size_t kMaxSpeculationBytes = 64;  ///< `speculation`
 inline constexpr std::size_t kMaxJsonDepth = 32;
 
 /// What the request says of sampling; the rest comes from the model's defaults.
@@ -58,6 +59,7 @@ struct GenerationFields {
     bool stream = false;
     bool include_usage = false;
     bool ignore_eos = false;
+    std::string speculation;  ///< not yet known to be one; empty: as the cluster has it
     bool logprobs = false;
     std::uint16_t top_logprobs = 0;
 };

@@ -1,8 +1,10 @@
 #include "coordinator/api/response.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include <boost/json/serialize.hpp>
@@ -55,12 +57,24 @@ std::string head(const AnswerFormat& format, bool chunk) {
                        format.fingerprint.empty() ? "null" : json_text(format.fingerprint));
 }
 
+std::string speculation_object(const SpeculationReport& report) {
+    return fmt::format(R"({{"rounds":{},"drafted":{},"accepted":{},"drafted_at":[{}],)"
+                       R"("accepted_at":[{}],"debt_ms":{:.3f},"arm":{},"why":{}}})",
+                       report.rounds, report.drafted, report.accepted,
+                       fmt::join(report.drafted_at, ","), fmt::join(report.accepted_at, ","),
+                       std::chrono::duration<double, std::milli>(report.debt).count(),
+                       json_text(report.arm), json_text(report.why));
+}
+
 std::string usage_object(const Usage& usage) {
+    std::string speculation;
+    if (usage.speculation)
+        speculation = ",\"speculation\":" + speculation_object(*usage.speculation);
     return fmt::format(R"({{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},)"
-                       R"("prompt_tokens_details":{{"cached_tokens":{}}}}})",
+                       R"("prompt_tokens_details":{{"cached_tokens":{}}}{}}})",
                        usage.prompt_tokens, usage.completion_tokens,
                        std::uint64_t{usage.prompt_tokens} + usage.completion_tokens,
-                       usage.cached_tokens);
+                       usage.cached_tokens, speculation);
 }
 
 std::string event(const AnswerFormat& format, std::string_view choices) {

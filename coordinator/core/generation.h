@@ -4,11 +4,13 @@
 // scheduler and the service exchange.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/batch.h"
 #include "base/ids.h"
+#include "coordinator/core/speculation.h"
 
 namespace potluck::coordinator {
 
@@ -26,6 +28,7 @@ struct GenerationRequest {
     std::uint16_t top_logprobs = 0;
     TenantId tenant;  ///< whose prefixes it may share; 0 where tenants are not told apart
     Priority priority = Priority::kInteractive;
+    std::string speculation;  ///< "off", "auto" or a drafter's name; empty: as the cluster has it
 };
 
 enum class FinishReason : std::uint8_t { kStop, kLength };
@@ -46,8 +49,9 @@ struct Delta {
 
 struct Usage {
     std::uint32_t prompt_tokens = 0;
-    std::uint32_t completion_tokens = 0;  ///< over all choices
-    std::uint32_t cached_tokens = 0;      ///< of the prompt, found in the prefix cache
+    std::uint32_t completion_tokens = 0;           ///< over all choices
+    std::uint32_t cached_tokens = 0;               ///< of the prompt, found in the prefix cache
+    std::optional<SpeculationReport> speculation;  ///< over all choices; nothing if it was off
 };
 
 }  // namespace potluck::coordinator

@@ -40,6 +40,12 @@ void KvPool::place(SeqId seq, std::uint32_t position) {
     POTLUCK_CHECK(placed.has_value());
 }
 
+void KvPool::truncate(SeqId seq, std::size_t length) {
+    operate({.kind = OperationKind::kTruncate,
+             .seq = seq,
+             .length = static_cast<std::uint32_t>(length)});
+}
+
 void KvPool::share(SeqId seq, TenantId tenant, std::span<const TokenId> tokens) {
     cache_.insert(seq, tenant, {tokens.begin(), tokens.end()}, false);
 }
@@ -57,11 +63,7 @@ void KvPool::end(SeqId seq, TenantId tenant, std::span<const TokenId> tokens) {
     if (cache_.is_beginning(seq)) return release(seq);
     for (const SeqId shorter : cache_.beginnings_of(seq))
         release(shorter);
-    if (table_.length(seq) > tokens.size()) {
-        operate({.kind = OperationKind::kTruncate,
-                 .seq = seq,
-                 .length = static_cast<std::uint32_t>(tokens.size())});
-    }
+    if (table_.length(seq) > tokens.size()) truncate(seq, tokens.size());
     while (cache_.kept_count() > options_.kept_sequences) {
         ++evictions_;
         release(*cache_.oldest());
@@ -89,9 +91,7 @@ bool KvPool::evict(std::size_t pages) {
         release(*oldest);
         return true;
     }
-    operate({.kind = OperationKind::kTruncate,
-             .seq = *oldest,
-             .length = static_cast<std::uint32_t>(length)});
+    truncate(*oldest, length);
     cache_.shorten(*oldest, length);
     if (cache_.is_beginning(*oldest)) release(*oldest);
     return true;

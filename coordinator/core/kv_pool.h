@@ -35,6 +35,8 @@ class KvPool {
               const PrefixCache::Match& match);
     /// Gives the sequence's next position a page. The caller has made room.
     void place(SeqId seq, std::uint32_t position);
+    /// Takes back the positions of a running sequence from `length` on; nobody shares them.
+    void truncate(SeqId seq, std::size_t length);
     /// The prompt of a running sequence is wholly in its pages: others may fork from it.
     void share(SeqId seq, TenantId tenant, std::span<const TokenId> tokens);
     /// The sequence runs no more. Its first positions, which hold `tokens`, are kept for others if

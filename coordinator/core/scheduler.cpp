@@ -24,8 +24,11 @@ std::vector<StageCost> costs_of(const PipelineLimits& limits) {
 
 }  // namespace
 
-Scheduler::Scheduler(SchedulerOptions options, std::shared_ptr<const model::Tokenizer> tokenizer)
-    : options_(options), tokenizer_(std::move(tokenizer)) {}
+Scheduler::Scheduler(SchedulerOptions options, std::shared_ptr<const model::Tokenizer> tokenizer,
+                     std::unique_ptr<Speculation> speculation)
+    : options_(std::move(options)),
+      tokenizer_(std::move(tokenizer)),
+      speculation_(std::move(speculation)) {}
 Scheduler::~Scheduler() = default;
 
 void Scheduler::start(const PipelineLimits& limits, SchedulerActions& actions) {
@@ -41,6 +44,7 @@ void Scheduler::start(const PipelineLimits& limits, SchedulerActions& actions) {
     next_batch_ = 1;
     broken_ = false;
     suspended_since_.reset();
+    beyond_stages_.reset();
     end_what_does_not_fit(actions);
     pump(actions);
 }
@@ -84,6 +88,12 @@ Status Scheduler::submit(RequestId id, GenerationRequest request, SchedulerActio
             ErrorCode::kInvalidArgument,
             fmt::format("the request may need {} KV pages of {} tokens, this cluster has {}",
                         needed, limits_.page_tokens, limits_.kv_pages));
+    }
+    if (!knows_speculation(request.speculation)) {
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("'speculation' is \"{}\", which this cluster does not know: "
+                                 "\"off\", \"auto\" and the names of its drafters are",
+                                 request.speculation));
     }
     if (queue_.size() >= options_.queue_limit) {
         return error(ErrorCode::kResourceExhausted,

@@ -20,9 +20,10 @@
 //   the same tenant that begins like it, or like one that still runs, forks from it. A prompt whose
 //   beginning is being fed for another one right now waits for that. Choices of one request are the
 //   same case.
-// - Loss (scheduler_loss.cpp): when the pipeline is lost, every sequence is paused and waits for
-// the
+// - Loss (scheduler_loss.cpp): when the pipeline is lost, every sequence is paused and waits for the
 //   next pipeline; new requests are taken meanwhile, for a bounded time.
+// - Drafts (speculation.h): rows that somebody else thinks will come next are sent where there is
+//   room and nothing certain to do, sampled like any other, and kept as far as they were right.
 
 #include <cstdint>
 #include <map>
@@ -39,6 +40,7 @@
 #include "coordinator/core/kv_pool.h"
 #include "coordinator/core/pacing.h"
 #include "coordinator/core/request_queue.h"
+#include "coordinator/core/speculation.h"
 #include "engine/page_table.h"
 #include "model/tokenizer/tokenizer.h"
 
@@ -57,6 +59,7 @@ struct SchedulerOptions {
     std::size_t least_shared = 8;  ///< tokens below which a shared beginning is not looked for
     /// How long requests, also new ones, wait for a pipeline after one was lost.
     nanoseconds patience = std::chrono::seconds(60);
+    std::string speculation = "off";  ///< of requests that do not say: "off", "auto" or a drafter
 };
 
 /// What a pipeline can hold, from the plan and from what its stages answered.
@@ -112,12 +115,20 @@ struct SchedulerCounters {
     std::uint64_t evictions = 0;        ///< of kept sequences, in whole or in part
     std::uint64_t losses = 0;           ///< of pipelines
     std::uint64_t rows_recomputed = 0;  ///< of rows_replayed, those that a lost pipeline had
+    std::uint64_t rows_drafted = 0;
+    std::uint64_t rows_accepted = 0;  ///< of those: a token of an answer each
 };
 
 class Scheduler {
   public:
-    Scheduler(SchedulerOptions options, std::shared_ptr<const model::Tokenizer> tokenizer);
+    /// Without `speculation` nothing is drafted, and requests may only ask for "off".
+    Scheduler(SchedulerOptions options, std::shared_ptr<const model::Tokenizer> tokenizer,
+              std::unique_ptr<Speculation> speculation = nullptr);
     ~Scheduler();
+
+    /// The time of all that is said next, which never falls. Only what drafts are worth is judged
+    /// by it: without it every round seems to have taken none.
+    void set_time(nanoseconds now) { now_ = now; }
 
     /// A pipeline is there: work begins, or goes on after suspend(). What waited for it and can
     /// never fit its limits ends with kPeerLost.
@@ -135,8 +146,9 @@ class Scheduler {
     bool suspended() const { return suspended_since_.has_value(); }
 
     /// kPeerLost without a pipeline unless suspended (then the limits of the lost pipeline count),
-    /// kInvalidArgument for what can never fit, kResourceExhausted if the queue is full
-    /// (expected_wait() says when to come again). `id` is new.
+    /// kInvalidArgument for what can never fit and for an unknown `speculation`,
+    /// kResourceExhausted if the queue is full (expected_wait() says when to come again). `id` is
+    /// new.
     Status submit(RequestId id, GenerationRequest request, SchedulerActions& actions);
     /// Forgets a request, wherever it is; unknown ids are ignored. Nothing more is emitted for it.
     void cancel(RequestId id, SchedulerActions& actions);
@@ -166,6 +178,7 @@ class Scheduler {
   private:
     struct Sequence;
     struct Request;
+    struct Asked;
     struct InFlight;
     struct Survey;
 
@@ -185,7 +198,7 @@ class Scheduler {
     bool resume_paused(std::size_t& promised, bool& all);
     std::size_t growth(const Sequence& sequence) const;
     std::size_t promised_pages() const;
-    bool fits(std::size_t pages, std::size_t promised) const;
+    bool fits(std::size_t pages, std::size_t promised);
     void begin(RequestQueue::Waiting waiting);
     void pause(Sequence& sequence);
     Sequence* lowest_with_pages();
@@ -202,16 +215,40 @@ class Scheduler {
     std::size_t plan_prompt(Sequence& sequence, std::size_t most, Survey& survey);
     std::optional<PrefixCache::Match> source_of(const Sequence& sequence, const Survey& survey);
     bool open(Sequence& sequence, Survey& survey);
-    void add_rows(Sequence& sequence, std::size_t rows, Batch& batch, InFlight& record);
+    void add_rows(Sequence& sequence, Batch& batch, InFlight& record);
     void send(const Survey& survey, SchedulerActions& actions);
 
     // scheduler_results.cpp: tokens come, choices and requests end.
     Status take_results(const StepResult& result, const InFlight& sent, SchedulerActions& actions);
+    Sequence* waits_for(const Asked& asked);
     void take_token(Sequence& sequence, const StepResult& result, const ResultRow& row,
-                    std::size_t entry, SchedulerActions& actions);
+                    std::size_t entry, nanoseconds sent, SchedulerActions& actions);
     void end_choice(Sequence& sequence, FinishReason reason, Delta delta,
                     SchedulerActions& actions);
+    void close(Sequence& sequence, SchedulerActions& actions);
     void drop(Sequence& sequence, SchedulerActions& actions);
+
+    // scheduler_speculation.cpp: drafts.
+    bool knows_speculation(const std::string& choice) const;
+    void begin_drafts(Sequence& sequence, const std::string& choice);
+    void end_drafts(Sequence& sequence);
+    std::size_t certain_in_flight() const;
+    std::size_t live_in_flight() const;
+    SpeculationCosts draft_costs(const Sequence& sequence, const Survey& survey, Load load,
+                                 std::size_t most);
+    std::size_t draft_room(const Sequence& sequence, const Survey& survey) const;
+    void plan_draft(Sequence& sequence, std::vector<TokenId> tokens, Survey& survey);
+    void plan_together(Survey& survey);
+    void plan_ahead(Survey& survey);
+    void add_drafts(Sequence& sequence, Batch& batch, InFlight& record);
+    bool verify(Sequence& sequence, TokenId token, SchedulerActions& actions);
+    void tell_drafter(Sequence& sequence, const StepResult& result, const ResultRow& row,
+                      std::size_t entry, bool right, nanoseconds sent);
+    void learn_way(const InFlight& sent);
+    void take_back(Sequence& sequence);
+    void abandon_drafts(Sequence& sequence);
+    std::size_t draft_pages() const;
+    bool make_room(std::size_t pages);
 
     SchedulerOptions options_;
     std::shared_ptr<const model::Tokenizer> tokenizer_;
@@ -233,6 +270,11 @@ class Scheduler {
     std::size_t chunk_ = 0;     ///< rows of prompts per batch while nobody decodes
     std::uint64_t served_ = 0;  ///< prompt rows sent since the scheduler was made
     double usual_answer_ = 0;   ///< tokens, faded mean; 0: none is known
+
+    std::unique_ptr<Speculation> speculation_;  ///< null: nothing is drafted
+    nanoseconds now_{};
+    std::optional<nanoseconds> beyond_stages_;  ///< of a batch alone: what no stage computed
+    std::vector<nanoseconds> together_;         ///< SpeculationCosts::together; capacity is kept
 };
 
 }  // namespace potluck::coordinator

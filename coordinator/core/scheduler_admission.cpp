@@ -20,7 +20,8 @@ std::size_t Scheduler::promised_pages() const {
         if (sequence.paused) continue;
         const std::size_t length = growth(sequence);
         if (sequence.is_open()) {
-            pages += pool_->table().pages_needed(sequence.seq, length - sequence.fed);
+            pages +=
+                pool_->table().pages_needed(sequence.seq, length - std::min(length, sequence.fed));
         } else {
             // Later choices share the whole pages of their prompt with the first.
             const std::size_t shared = sequence.choice > 0 ? (sequence.prompt - 1) / page : 0;
@@ -30,9 +31,15 @@ std::size_t Scheduler::promised_pages() const {
     return pages;
 }
 
-bool Scheduler::fits(std::size_t pages, std::size_t promised) const {
+bool Scheduler::fits(std::size_t pages, std::size_t promised) {
     const std::size_t wanted = pages + promised;
-    return wanted <= pool_->table().free_pages() || wanted <= pool_->available();
+    if (wanted <= pool_->table().free_pages()) return true;
+    const std::size_t available = pool_->available();
+    if (wanted <= available) return true;
+    if (wanted > available + draft_pages()) return false;
+    for (auto& [number, sequence] : sequences_)
+        abandon_drafts(sequence);
+    return true;
 }
 
 /// Paused sequences first, then waiting requests in their order, while there is room.
@@ -110,6 +117,7 @@ void Scheduler::begin(RequestQueue::Waiting waiting) {
                                             .rank = waiting.rank,
                                             .text = AnswerText(tokenizer_, asked.stop)});
         request.sequences.push_back(number);
+        begin_drafts(sequences_.at(number), asked.speculation);
     }
     asked.prompt = {};
     request.asked = std::move(asked);
@@ -134,6 +142,7 @@ Scheduler::Sequence* Scheduler::lowest_with_pages() {
 /// What it has is kept as if it had ended, and goes page by page as others need it. A token that is
 /// on its way is taken when it comes.
 void Scheduler::pause(Sequence& sequence) {
+    abandon_drafts(sequence);
     const auto fed = std::span<const TokenId>(sequence.tokens).first(sequence.fed);
     pool_->end(sequence.seq, sequence.tenant, fed);
     sequence.seq = SeqId(0);
@@ -150,7 +159,7 @@ void Scheduler::pause(Sequence& sequence) {
 bool Scheduler::make_room_for(Sequence& sequence, std::size_t rows, std::size_t& reserved) {
     while (true) {
         const std::size_t pages = pool_->table().pages_needed(sequence.seq, rows);
-        if (pool_->make_room(reserved + pages)) {
+        if (make_room(reserved + pages)) {
             sequence.planned = rows;
             sequence.reserved = pages;
             reserved += pages;

@@ -27,6 +27,7 @@ Scheduler::Survey Scheduler::survey() {
     Survey survey;
     for (auto& [number, sequence] : sequences_) {
         sequence.planned = sequence.reserved = 0;
+        sequence.draft.planned.clear();
         if (sequence.decodes()) {
             ++survey.users;
             survey.user_keys += sequence.fed + 1;
@@ -74,7 +75,7 @@ void Scheduler::plan_decoding(Survey& survey) {
     // As equal as can be: no more of the larger size are under way than there should be.
     const std::size_t larger = survey.users % batches;
     const auto is_larger = [&](const auto& sent) {
-        return sent.second.fed.size() > survey.users / batches;
+        return sent.second.certain && sent.second.fed.size() > survey.users / batches;
     };
     const bool large =
         std::cmp_less(std::count_if(in_flight_.begin(), in_flight_.end(), is_larger), larger);
@@ -136,7 +137,7 @@ bool Scheduler::open(Sequence& sequence, Survey& survey) {
     }
     // If the source writes in this batch, its last page becomes a shared one and must be copied.
     const bool writes = source != nullptr && source->planned > 0;
-    if (writes && !pool_->make_room(survey.reserved + 1)) return false;
+    if (writes && !make_room(survey.reserved + 1)) return false;
     Request& request = requests_.at(sequence.request);
     SamplerSpec sampler = request.asked.sampler;
     sampler.seed += sequence.choice;
@@ -165,7 +166,7 @@ std::size_t Scheduler::plan_prompt(Sequence& sequence, std::size_t most, Survey&
     const auto needed = [&](std::size_t n) {
         return survey.reserved + pool_->table().pages_needed(sequence.seq, n);
     };
-    if (!pool_->make_room(needed(rows))) {
+    if (!make_room(needed(rows))) {
         while (rows > 0 && needed(rows) > pool_->table().free_pages())
             --rows;
     }
@@ -229,23 +230,28 @@ bool Scheduler::must_not_wait(const Survey& survey) const {
 bool Scheduler::compose(SchedulerActions& actions) {
     Survey plan = survey();
     plan.batches = batches_wanted(plan);
-    const bool sendable = in_flight_.size() < plan.batches || must_not_wait(plan);
+    const bool sendable = certain_in_flight() < plan.batches || must_not_wait(plan);
     if (sendable) {
         plan_decoding(plan);
         plan_prompts(plan);
+        plan_together(plan);
     }
+    if (plan.load.rows == 0) plan_ahead(plan);
     // Operations alone are sent only where no rows will take them along soon.
     if (plan.load.rows == 0 && !(pool_->has_operations() && in_flight_.empty())) return false;
     send(plan, actions);
     return true;
 }
 
-void Scheduler::add_rows(Sequence& sequence, std::size_t rows, Batch& batch, InFlight& record) {
+/// The planned rows, then the planned drafts.
+void Scheduler::add_rows(Sequence& sequence, Batch& batch, InFlight& record) {
     const Request& request = requests_.at(sequence.request);
-    for (; rows > 0; --rows) {
+    if (sequence.planned > 0) record.certain = true;
+    for (; sequence.planned > 0; --sequence.planned) {
         Row row{.seq = sequence.seq,
                 .position = static_cast<std::uint32_t>(sequence.fed),
                 .token = sequence.tokens[sequence.fed],
+                .generation = sequence.generation,
                 .logprobs = kNoLogprobs};
         const bool replayed = sequence.fed < sequence.replay_until;
         const bool prompt = sequence.fed < sequence.prompt;
@@ -260,11 +266,14 @@ void Scheduler::add_rows(Sequence& sequence, std::size_t rows, Batch& batch, InF
             row.flags = kRowSample;
             if (request.asked.logprobs) row.logprobs = request.asked.top_logprobs;
             sequence.sampling = true;
-            record.asked.push_back({sequence.seq, sequence.number, row.position});
+            sequence.awaited = sequence.generation;
+            record.asked.push_back(
+                {sequence.seq, sequence.number, row.position, sequence.generation});
         }
         batch.rows.push_back(row);
     }
-    record.fed.push_back({sequence.seq, sequence.number, sequence.fed});
+    add_drafts(sequence, batch, record);
+    record.fed.push_back({sequence.seq, sequence.number, sequence.fed, sequence.generation});
     if (sequence.sampling && !sequence.shared) {
         pool_->share(sequence.seq, sequence.tenant, sequence.tokens);
         sequence.shared = true;
@@ -276,13 +285,16 @@ void Scheduler::send(const Survey& plan, SchedulerActions& actions) {
     batch.id = BatchId(next_batch_++);
     batch.operations = pool_->take_operations();
     batch.rows.reserve(plan.load.rows);
+    const bool alone = in_flight_.empty();
     InFlight& record = in_flight_[batch.id];
     record.id = batch.id;
     record.load = plan.load;
-    for (const auto* list : {&plan.ready, &plan.prompts}) {
+    record.sent = now_;
+    record.alone = alone;
+    for (const auto* list : {&plan.ready, &plan.prompts, &plan.ahead}) {
         for (Sequence* sequence : *list) {
-            if (sequence->planned > 0) add_rows(*sequence, sequence->planned, batch, record);
-            sequence->planned = 0;
+            if (sequence->planned > 0 || !sequence->draft.planned.empty())
+                add_rows(*sequence, batch, record);
         }
     }
     ++counters_.batches;

@@ -15,6 +15,7 @@ void Scheduler::suspend(nanoseconds now) {
     suspended_since_ = now;
     ++counters_.losses;
     for (auto& [number, sequence] : sequences_) {
+        abandon_drafts(sequence);
         sequence.replay_until = std::max(sequence.replay_until, sequence.fed);
         sequence.lost_until = std::max(sequence.lost_until, sequence.fed);
         sequence.seq = SeqId(0);
@@ -38,6 +39,8 @@ void Scheduler::stop(const Error& reason, SchedulerActions& actions) {
         actions.push_back(EmitError{id, reason});
     for (const auto& waiting : queue_.all())
         actions.push_back(EmitError{waiting.id, reason});
+    for (auto& [number, sequence] : sequences_)
+        end_drafts(sequence);
     requests_.clear();
     queue_.clear();
     sequences_.clear();
@@ -97,8 +100,12 @@ void Scheduler::end_what_does_not_fit(SchedulerActions& actions) {
         const std::size_t prompt = sequences_.at(*open).prompt;
         if (auto fits = check_fits(prompt, request->second.asked); !fits) {
             actions.push_back(EmitError{request->first, fits.error()});
-            for (const auto number : numbers)
-                sequences_.erase(number);
+            for (const auto number : numbers) {
+                const auto found = sequences_.find(number);
+                if (found == sequences_.end()) continue;
+                end_drafts(found->second);
+                sequences_.erase(found);
+            }
             request = requests_.erase(request);
         } else {
             ++request;

@@ -25,23 +25,41 @@ Status Scheduler::on_result(const StepResult& result, SchedulerActions& actions)
     for (const auto& fed : sent.fed) {
         const auto found = sequences_.find(fed.number);
         if (found == sequences_.end() || found->second.seq != fed.seq) continue;
-        found->second.answered = std::max(found->second.answered, fed.until);
+        Sequence& sequence = found->second;
+        std::size_t until = fed.until;
+        if (fed.generation != sequence.generation)
+            until = std::min(until, sequence.generation_from);
+        if (fed.generation + 1 >= sequence.generation)
+            sequence.answered = std::max(sequence.answered, until);
     }
+    learn_way(sent);
     auto taken = take_results(result, sent, actions);
     if (!taken) broken_ = true;
     pump(actions);
     return taken;
 }
 
+/// The sequence that goes on with what this row brings; null if the row is junk by now.
+Scheduler::Sequence* Scheduler::waits_for(const Asked& asked) {
+    const auto found = sequences_.find(asked.number);
+    if (found == sequences_.end()) return nullptr;
+    Sequence& sequence = found->second;
+    const bool wanted = sequence.sampling && asked.generation == sequence.awaited &&
+                        asked.position + 1 == sequence.tokens.size();
+    return wanted ? &sequence : nullptr;
+}
+
 /// Tokens come in the order of the rows that asked for them; only those of sequences that are
-/// cancelled by now may be missing. A paused sequence takes its token too.
+/// cancelled by now, and of drafted rows behind a wrong one, may be missing. A paused sequence
+/// takes its token too.
 Status Scheduler::take_results(const StepResult& result, const InFlight& sent,
                                SchedulerActions& actions) {
     auto next = sent.asked.begin();
     const auto end = sent.asked.end();
     std::size_t entry = 0;
     for (const auto& row : result.rows) {
-        while (next != end && next->seq != row.seq && !sequences_.contains(next->number))
+        while (next != end && (next->seq != row.seq || next->position != row.position) &&
+               waits_for(*next) == nullptr)
             ++next;
         if (next == end || next->seq != row.seq) {
             return error(ErrorCode::kCorrupt,
@@ -54,20 +72,19 @@ Status Scheduler::take_results(const StepResult& result, const InFlight& sent,
                 ErrorCode::kCorrupt,
                 fmt::format("batch {}: a row's alternatives are missing", result.batch.value));
         }
-        const auto found = sequences_.find(asked.number);
-        if (found != sequences_.end()) {
+        if (Sequence* sequence = waits_for(asked)) {
             if (row.position != asked.position) {
                 return error(
                     ErrorCode::kCorrupt,
                     fmt::format("sequence {}: a token for position {} came, {} was expected",
                                 row.seq.value, row.position + 1, asked.position + 1));
             }
-            take_token(found->second, result, row, entry, actions);
+            take_token(*sequence, result, row, entry, sent.sent, actions);
         }
         entry += std::size_t{row.n_top} + row.n_proposed;
     }
     for (; next != end; ++next) {
-        if (!sequences_.contains(next->number)) continue;
+        if (waits_for(*next) == nullptr) continue;
         return error(ErrorCode::kCorrupt, fmt::format("batch {}: no token of sequence {} came",
                                                       result.batch.value, next->seq.value));
     }
@@ -75,11 +92,11 @@ Status Scheduler::take_results(const StepResult& result, const InFlight& sent,
 }
 
 void Scheduler::take_token(Sequence& sequence, const StepResult& result, const ResultRow& row,
-                           std::size_t entry, SchedulerActions& actions) {
+                           std::size_t entry, nanoseconds sent, SchedulerActions& actions) {
     Request& request = requests_.at(sequence.request);
-    sequence.sampling = false;
-    sequence.turn = next_turn_++;
+    const bool right = verify(sequence, row.token, actions);
     sequence.tokens.push_back(row.token);
+    tell_drafter(sequence, result, row, entry, right, sent);
     ++request.generated;
     Delta delta{.choice = sequence.choice};
     if (tokenizer_->ends_generation(row.token)) {
@@ -111,33 +128,38 @@ void Scheduler::end_choice(Sequence& sequence, FinishReason reason, Delta delta,
     const auto answer = static_cast<double>(sequence.tokens.size() - prompt);
     usual_answer_ =
         usual_answer_ > 0 ? usual_answer_ + kAnswerWeight * (answer - usual_answer_) : answer;
-    if (sequence.is_open()) {
-        const auto fed = std::span<const TokenId>(sequence.tokens).first(sequence.fed);
-        pool_->end(sequence.seq, sequence.tenant, fed);
-    }
+    close(sequence, actions);
     sequences_.erase(sequence.number);
     Request& request = requests_.at(id);
     if (--request.open_choices > 0) return;
     actions.push_back(EmitDone{id,
                                {.prompt_tokens = static_cast<std::uint32_t>(prompt),
                                 .completion_tokens = request.generated,
-                                .cached_tokens = request.cached}});
+                                .cached_tokens = request.cached,
+                                .speculation = std::move(request.speculation)}});
     requests_.erase(id);
 }
 
-/// Of a request that is cancelled. Rows that are under way become junk on the stages, so only what
-/// is known to have been computed is kept; unless others have forked from those rows, then the
-/// stages must compute them after all.
-void Scheduler::drop(Sequence& sequence, SchedulerActions& actions) {
-    if (sequence.is_open()) {
-        std::size_t keep = sequence.fed;
-        if (sequence.answered < sequence.fed && sequence.forked <= sequence.answered) {
-            actions.push_back(SendCancel{sequence.seq, 1});
-            keep = sequence.answered;
-        }
-        pool_->end(sequence.seq, sequence.tenant,
-                   std::span<const TokenId>(sequence.tokens).first(keep));
+/// The stages need not go on with a sequence. Rows that are under way become junk there, so only
+/// what is known to have been computed is kept; unless others have forked from those rows, then the
+/// stages must compute them after all. Drafted rows are never kept.
+void Scheduler::close(Sequence& sequence, SchedulerActions& actions) {
+    end_drafts(sequence);
+    if (!sequence.is_open()) return;
+    const bool under_way = sequence.answered < sequence.fed;
+    take_back(sequence);
+    std::size_t keep = sequence.fed;
+    if (under_way && sequence.forked <= sequence.answered) {
+        actions.push_back(SendCancel{sequence.seq, sequence.generation + 1});
+        keep = sequence.answered;
     }
+    pool_->end(sequence.seq, sequence.tenant,
+               std::span<const TokenId>(sequence.tokens).first(keep));
+}
+
+/// Of a request that is cancelled.
+void Scheduler::drop(Sequence& sequence, SchedulerActions& actions) {
+    close(sequence, actions);
     sequences_.erase(sequence.number);
 }
 

@@ -4,12 +4,26 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "coordinator/core/scheduler.h"
 
 namespace potluck::coordinator {
+
+/// What is drafted behind the certain tokens of a sequence.
+struct Drafting {
+    bool known = false;              ///< the drafters have been told of the sequence
+    bool on = false;                 ///< they are asked
+    bool ahead = false;              ///< they want to go on with rows of their own batches
+    std::vector<TokenId> under_way;  ///< fed and not verified, in order
+    std::vector<TokenId> planned;    ///< for the batch that is being composed
+    DraftShape shape = DraftShape::kTogether;  ///< of those under way
+    RoundVerdict round;                        ///< of kTogether: the one under way
+    nanoseconds plain{};                       ///< a round without drafts, by the last costs
+    nanoseconds token_at{};                    ///< when the last token came
+};
 
 /// One choice of a request, from admission to its end.
 struct Scheduler::Sequence {
@@ -20,18 +34,23 @@ struct Scheduler::Sequence {
     std::uint32_t choice = 0;
     std::vector<TokenId> tokens;   ///< prompt and what was generated
     std::size_t prompt = 0;        ///< tokens
-    std::size_t fed = 0;           ///< rows sent to `seq`, or shared with it
+    std::size_t fed = 0;           ///< rows sent to `seq`, drafted ones too, or shared with it
     std::size_t answered = 0;      ///< rows of batches whose results are in
     std::size_t forked = 0;        ///< rows that others share, at most
     std::size_t replay_until = 0;  ///< rows below were fed before the last pause
     std::size_t lost_until = 0;    ///< rows below were in a pipeline that was lost
-    bool sampling = false;         ///< a sampled row is under way
+    bool sampling = false;         ///< the sample after the last token is under way
     bool shared = false;           ///< its prompt can be forked by others
     bool paused = false;
     ServiceRank rank;
     std::uint64_t turn = 0;    ///< since when its next token is known
     std::size_t planned = 0;   ///< rows in the batch that is being composed
     std::size_t reserved = 0;  ///< pages for them
+    // Rows of an older generation that were fed at or behind `generation_from` are junk.
+    std::uint32_t generation = 0;     ///< of rows that are sent now
+    std::uint32_t awaited = 0;        ///< of the row whose sample is under way
+    std::size_t generation_from = 0;  ///< rows fed when this generation began
+    Drafting draft;
     AnswerText text;
 
     bool is_open() const { return seq.value != 0; }
@@ -45,22 +64,30 @@ struct Scheduler::Request {
     std::size_t open_choices = 0;
     std::vector<std::uint64_t> sequences;  ///< by choice
     std::uint32_t generated = 0;
-    std::uint32_t cached = 0;  ///< tokens of the prompt
+    std::uint32_t cached = 0;                      ///< tokens of the prompt
+    std::optional<SpeculationReport> speculation;  ///< of choices that have ended
+};
+
+/// A sampled row that is under way.
+struct Scheduler::Asked {
+    SeqId seq;
+    std::uint64_t number = 0;
+    std::uint32_t position = 0;
+    std::uint32_t generation = 0;
 };
 
 struct Scheduler::InFlight {
-    struct Asked {
-        SeqId seq;
-        std::uint64_t number = 0;
-        std::uint32_t position = 0;  ///< of the sampled row
-    };
     struct Fed {
         SeqId seq;
         std::uint64_t number = 0;
         std::size_t until = 0;
+        std::uint32_t generation = 0;
     };
     BatchId id;
     Load load;
+    nanoseconds sent{};
+    bool alone = false;        ///< nothing was in flight when it left
+    bool certain = false;      ///< it has rows that are not drafted
     std::vector<Asked> asked;  ///< in the order of their rows
     std::vector<Fed> fed;
 };
@@ -71,6 +98,7 @@ struct Scheduler::Survey {
     std::uint64_t user_keys = 0;     ///< of one more row of each
     std::vector<Sequence*> ready;    ///< of these, whose next token is known; longest first
     std::vector<Sequence*> prompts;  ///< in the order of service
+    std::vector<Sequence*> ahead;    ///< with nothing but drafted rows in this batch
     std::size_t prompt_rows = 0;
     std::size_t batches = 0;   ///< that may be in flight
     std::size_t reserved = 0;  ///< pages for planned rows

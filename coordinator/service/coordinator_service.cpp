@@ -26,8 +26,19 @@ constexpr std::chrono::milliseconds kStatusInterval{700};
 constexpr std::chrono::milliseconds kTick{50};  ///< at which the cores are told the time
 constexpr RequestId kWarmUp(0);  ///< the request that shows that a new pipeline works
 
-nanoseconds now() {
+std::chrono::nanoseconds time_now() {
     return std::chrono::steady_clock::now().time_since_epoch();
+}
+
+void log_speculation(const EmitDone& done) {
+    if (!done.usage.speculation) return;
+    const SpeculationReport& report = *done.usage.speculation;
+    log::debug(
+        "request {}: {} tokens, {} of {} drafted rows accepted in {} rounds, {:.1f} ms lost, "
+        "{}: {}",
+        done.request.value, done.usage.completion_tokens, report.accepted, report.drafted,
+        report.rounds, std::chrono::duration<double, std::milli>(report.debt).count(), report.arm,
+        report.why);
 }
 
 }  // namespace
@@ -40,7 +51,7 @@ struct CoordinatorService::Impl {
           events(std::move(e)),
           facts(std::move(f)),
           deployment(options.deployment, facts.footprint, facts.config),
-          scheduler(options.scheduler, facts.served.tokenizer),
+          scheduler(options.scheduler, facts.served.tokenizer, std::move(options.speculation)),
           workers(loop, options.silence,
                   {[this](NodeId node, const proto::Control& m) { on_worker_message(node, m); },
                    [this](NodeId node, const Error& reason) { on_worker_lost(node, reason); }}),
@@ -358,6 +369,7 @@ void CoordinatorService::Impl::start_pipeline(const Plan& plan) {
     facts.served.context = plan.context;
     facts.served.fingerprint = fingerprint(plan);
     SchedulerActions actions;
+    scheduler.set_time(time_now());
     scheduler.start({.stages = plan.stages.size(),
                      .max_in_flight = plan.max_in_flight,
                      .max_batch_rows = plan.max_batch_rows,
@@ -372,7 +384,8 @@ void CoordinatorService::Impl::start_pipeline(const Plan& plan) {
     // Whoever waits or was in the middle of an answer shows it as well.
     if (scheduler.in_flight() > 0) return;
     actions.clear();
-    GenerationRequest warm_up{.prompt = {0}, .max_tokens = 1, .ignore_eos = true};
+    GenerationRequest warm_up{
+        .prompt = {0}, .max_tokens = 1, .ignore_eos = true, .speculation = "off"};
     if (auto submitted = scheduler.submit(kWarmUp, std::move(warm_up), actions); !submitted) {
         return broken(plan.epoch, submitted.error());
     }
@@ -384,7 +397,7 @@ void CoordinatorService::Impl::stop_pipeline(const StopPipeline& stop) {
     if (from_last) from_last->close();
     to_first.reset();
     from_last.reset();
-    scheduler.suspend(now());
+    scheduler.suspend(time_now());
     SchedulerActions none;
     scheduler.cancel(kWarmUp, none);
     if (stop.planned) return log::info("the pipeline stops: {}", stop.reason.message);
@@ -399,10 +412,10 @@ void CoordinatorService::Impl::tick() {
         tick();
         const bool quiet = scheduler.active_sequences() == 0 && scheduler.waiting() == 0;
         DeploymentActions actions;
-        deployment.on_time(now(), quiet, actions);
+        deployment.on_time(time_now(), quiet, actions);
         act(actions);
         SchedulerActions ends;
-        scheduler.give_up_after(now(), deployment.status(), ends);
+        scheduler.give_up_after(time_now(), deployment.status(), ends);
         act(ends);
         report_status();
     });
@@ -433,6 +446,7 @@ void CoordinatorService::Impl::act(SchedulerActions& actions) {
             if (auto* sink = sink_of(finish->request))
                 sink->on_finish(finish->choice, finish->reason);
         } else if (const auto* done = std::get_if<EmitDone>(&action)) {
+            log_speculation(*done);
             end_request(done->request, [&](GenerationSink& sink) { sink.on_done(done->usage); });
         } else if (const auto* failed = std::get_if<EmitError>(&action)) {
             end_request(failed->request,
@@ -482,6 +496,7 @@ void CoordinatorService::Impl::on_result(std::span<const std::byte> frame) {
                                                         header.epoch.value, plan.epoch.value)});
     }
     SchedulerActions actions;
+    scheduler.set_time(time_now());
     if (auto taken = scheduler.on_result(result, actions); !taken) {
         act(actions);
         return broken(epoch, taken.error());
@@ -552,6 +567,7 @@ Result<RequestId> CoordinatorService::submit(GenerationRequest request,
     }
     const RequestId id(impl_->next_request++);
     SchedulerActions actions;
+    impl_->scheduler.set_time(time_now());
     impl_->sinks.emplace(id, std::move(sink));
     if (auto submitted = impl_->scheduler.submit(id, std::move(request), actions); !submitted) {
         impl_->sinks.erase(id);
@@ -569,6 +585,7 @@ std::chrono::seconds CoordinatorService::retry_after() const {
 void CoordinatorService::cancel(RequestId id) {
     impl_->sinks.erase(id);
     SchedulerActions actions;
+    impl_->scheduler.set_time(time_now());
     impl_->scheduler.cancel(id, actions);
     impl_->act(actions);
 }

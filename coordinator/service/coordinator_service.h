@@ -30,6 +30,7 @@ struct CoordinatorOptions {
     DeploymentOptions deployment;
     SchedulerOptions scheduler;
     std::chrono::milliseconds silence{750};  ///< after which a worker is taken for dead
+    std::unique_ptr<Speculation> speculation;  ///< null: nothing is drafted
 };
 
 /// What the person who started it wants to see; all optional.

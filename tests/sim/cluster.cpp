@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <utility>
 
+#include "engine/step_time.h"
 #include "proto/frame.h"
 #include "tests/sim/oracle.h"
 
@@ -94,7 +96,8 @@ Cluster::Cluster(const Scenario& scenario, Sabotage sabotage)
       random_(mix(scenario.seed, 1)),
       network_(scenario.network),
       transport_(network_.transport("coordinator")),
-      scheduler_(scenario.scheduler, bundled_tokenizer()) {
+      drafts_(std::make_shared<FakeDraftLog>()),
+      scheduler_(scenario.scheduler, bundled_tokenizer(), make_speculation()) {
     const std::size_t stages = scenario_.stages();
     outcome_.stage_rows.resize(stages);
     // One stage makes the mistake: one that has activations coming in, or the one that samples.
@@ -137,6 +140,23 @@ Cluster::Cluster(const Scenario& scenario, Sabotage sabotage)
 
 Cluster::~Cluster() = default;
 
+/// Drafts that know what the oracle says. Requests are named by what they ask for: "drafts ID".
+std::unique_ptr<coordinator::Speculation> Cluster::make_speculation() const {
+    if (!scenario_.drafts) return nullptr;
+    auto truth = [this](const std::string& choice, std::uint32_t nth) {
+        const RequestId id(std::stoull(choice.substr(choice.find(' '))));
+        const auto asked = std::find_if(scenario_.requests.begin(), scenario_.requests.end(),
+                                        [&](const auto& r) { return r.id == id; });
+        std::vector<TokenId> tokens;
+        const auto answer = expected_answer(scenario_, asked->request).at(nth);
+        for (const auto& report : answer.tokens)
+            tokens.push_back(report.token);
+        if (answer.ended_by_token) tokens.push_back(answer.last);
+        return tokens;
+    };
+    return std::make_unique<FakeSpeculation>(*scenario_.drafts, std::move(truth), drafts_);
+}
+
 void Cluster::problem(std::string text) {
     if (outcome_.problems.size() < 20) outcome_.problems.push_back(std::move(text));
 }
@@ -154,7 +174,7 @@ void Cluster::listen(Worker& w) {
             CancelFrame frame;
             std::memcpy(&frame, head.data(), sizeof frame);
             w.stage->cancel(SeqId(frame.seq), frame.generation);
-            w.model->make_junk(SeqId(frame.seq));
+            w.model->make_junk(SeqId(frame.seq), frame.generation);
         }));
     });
     w.listeners.push_back(std::move(*data));
@@ -196,6 +216,7 @@ void Cluster::submit(const ScenarioRequest& r) {
     log.submitted = true;
     log.choices.resize(r.request.n);
     coordinator::SchedulerActions actions;
+    scheduler_.set_time(network_.now());
     if (auto taken = scheduler_.submit(r.id, r.request, actions); !taken) {
         ++log.endings;
         log.error = taken.error();
@@ -207,6 +228,7 @@ void Cluster::hang_up(RequestId id) {
     auto& log = outcome_.clients[id];
     if (log.endings == 0) log.hung_up = true;
     coordinator::SchedulerActions actions;
+    scheduler_.set_time(network_.now());
     scheduler_.cancel(id, actions);
     act(actions);
 }
@@ -271,6 +293,7 @@ void Cluster::on_result(std::span<const std::byte> head) {
     if (header.epoch != kEpoch || header.stage.value != workers_.size())
         return problem("a result with another epoch or stage");
     coordinator::SchedulerActions actions;
+    scheduler_.set_time(network_.now());
     if (auto taken = scheduler_.on_result(result_, actions); !taken) problem(taken.error().message);
     act(actions);
 }
@@ -299,6 +322,7 @@ void Cluster::execute(Worker& w, worker::SlotIndex index) {
     count_busy(-1);
     worker::Slot& slot = w.stage->slot(index);
     outcome_.stage_rows[w.stage->config().route.stage.value] += slot.batch.rows.size();
+    outcome_.junk_rows += slot.batch.rows.size() - engine::computed_rows(slot.batch);
     engine::StageModel& model = w.runner ? static_cast<engine::StageModel&>(*w.runner) : *w.model;
     const auto ran = model.run(slot.batch, slot.input_values(w.stage->config().input_width),
                                slot.output_values(w.stage->config().output_width), slot.result);
@@ -398,6 +422,10 @@ Outcome Cluster::run() {
     check_end();
     outcome_.counters = scheduler_.counters();
     outcome_.kept_sequences = scheduler_.kept_sequences();
+    outcome_.drafts = *drafts_;
+    for (const auto& wrong : drafts_->problems)
+        problem("drafts: " + wrong);
+    if (drafts_->begun != drafts_->ended) problem("not every drafter's sequence has ended");
     outcome_.event_hash = network_.event_hash();
     return outcome_;
 }

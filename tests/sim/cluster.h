@@ -49,6 +49,8 @@ struct Outcome {
     std::size_t most_paused = 0;
     std::size_t kept_sequences = 0;  ///< at the end
     std::uint64_t sabotaged = 0;     ///< how often the sabotage found something to break
+    FakeDraftLog drafts;
+    std::uint64_t junk_rows = 0;  ///< that no stage needed to compute, over all stages
 };
 
 class Cluster {
@@ -62,6 +64,7 @@ class Cluster {
     class StageReceiver;
     struct Worker;
 
+    std::unique_ptr<coordinator::Speculation> make_speculation() const;
     void open_links();
     void listen(Worker& worker);
     void dial(transport::Transport& from, const std::string& address,
@@ -88,6 +91,7 @@ class Cluster {
     std::shared_ptr<transport::Connection> to_first_;
     std::shared_ptr<transport::Connection> from_last_;
     std::vector<std::unique_ptr<Worker>> workers_;
+    std::shared_ptr<FakeDraftLog> drafts_;
     coordinator::Scheduler scheduler_;
     std::vector<std::byte> head_;
     StepResult result_;

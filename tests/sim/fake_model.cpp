@@ -68,7 +68,7 @@ Status FakeModel::run(const Batch& batch, std::span<const float> input, std::spa
         if (!options_.head) {
             const auto values = to_values(hidden_[r]);
             std::copy(values.begin(), values.end(), output.subspan(r * kFakeWidth).begin());
-        } else if ((batch.rows[r].flags & kRowSample) != 0) {
+        } else if ((batch.rows[r].flags & (kRowSample | kRowJunk)) == kRowSample) {
             sample(hidden_[r], batch.rows[r], result);
         }
     }
@@ -145,11 +145,16 @@ void FakeModel::copy_pages() {
     }
 }
 
+bool FakeModel::is_junk(const Row& row) const {
+    const auto found = junk_.find(row.seq);
+    return (row.flags & kRowJunk) != 0 || (found != junk_.end() && row.generation < found->second);
+}
+
 /// Every row stores its value, then every row reads its sequence up to its own position.
 void FakeModel::run_layer(LayerIndex layer, const Batch& batch) {
     auto& cache = cache_[layer - options_.begin];
     for (std::size_t r = 0; r < batch.rows.size(); ++r) {
-        if (junk_.contains(batch.rows[r].seq)) hidden_[r] = ~hidden_[r];
+        if (is_junk(batch.rows[r])) hidden_[r] = ~hidden_[r];
         cache[static_cast<std::size_t>(places_[r])] =
             mix(mix(hidden_[r], layer), batch.rows[r].position);
     }

@@ -8,8 +8,10 @@
 // On a link a hidden state is kFakeWidth floats, each an integer of 16 bits, which f32 holds
 // exactly.
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -54,8 +56,10 @@ class FakeModel final : public engine::StageModel {
     /// That had to be copied, done or not.
     std::uint64_t copied_pages() const { return copied_pages_; }
 
-    /// What the rows of a cancelled sequence compute from now on is not defined: here, noise.
-    void make_junk(SeqId seq) { junk_.insert(seq); }
+    /// What the cancelled rows of a sequence compute from now on is not defined: here, noise.
+    void make_junk(SeqId seq, std::uint32_t generation) {
+        junk_[seq] = std::max(junk_[seq], generation);
+    }
 
     // For mistakes on purpose.
     /// A sequence whose first `length` tokens are there but are not those of `seq`; 0: none. Only
@@ -70,6 +74,7 @@ class FakeModel final : public engine::StageModel {
     Status place_rows(const Batch& batch);
     Status read_input(const Batch& batch, std::span<const float> input);
     void copy_pages();
+    bool is_junk(const Row& row) const;
     void run_layer(LayerIndex layer, const Batch& batch);
     void sample(std::uint64_t hidden, const Row& row, StepResult& result) const;
 
@@ -79,7 +84,7 @@ class FakeModel final : public engine::StageModel {
     std::vector<std::vector<std::uint64_t>> cache_;  ///< per layer, per place of the page table
     std::vector<engine::PageCopy> copies_;
     std::set<SeqId> open_;
-    std::set<SeqId> junk_;
+    std::map<SeqId, std::uint32_t> junk_;  ///< rows of smaller generations
     bool forgets_fork_ = false;
     std::vector<std::int32_t> places_;   ///< of the batch's rows
     std::vector<std::uint64_t> hidden_;  ///< of the batch's rows

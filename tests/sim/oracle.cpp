@@ -50,6 +50,7 @@ ExpectedChoice expected_choice(const Scenario& scenario, const GenerationRequest
         test::must(model.run(batch, {}, {}, result));
         const ResultRow& row = result.rows.at(0);
         expected.ended_by_token = tokenizer->ends_generation(row.token);
+        expected.last = row.token;
         if (expected.ended_by_token) {
             expected.reason = FinishReason::kStop;
             break;

@@ -16,6 +16,7 @@ struct ExpectedChoice {
     std::string text;
     coordinator::FinishReason reason = coordinator::FinishReason::kLength;
     bool ended_by_token = false;  ///< an end-of-generation token came, which is counted, not shown
+    TokenId last = 0;             ///< that one, or the last of `tokens`
 };
 
 /// By choice.

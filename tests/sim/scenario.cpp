@@ -1,6 +1,7 @@
 #include "tests/sim/scenario.h"
 
 #include <algorithm>
+#include <string>
 
 #include "model/gguf/gguf.h"
 #include "tests/sim/oracle.h"
@@ -111,6 +112,25 @@ Scenario random_scenario(std::uint64_t seed) {
             s.requests.push_back(std::move(r));
             at += up_to(random, 40ms);
         }
+    }
+    return s;
+}
+
+Scenario random_drafts(std::uint64_t seed) {
+    Scenario s = random_scenario(seed);
+    Random random(mix(seed, 77));
+    static constexpr double kRight[] = {0, 0.3, 0.5, 0.7, 0.9, 1};
+    s.drafts = FakeDraftOptions{.seed = random.next(),
+                                .right = kRight[random.below(6)],
+                                .ahead = random.one_in(3)   ? 0.0
+                                         : random.one_in(2) ? 1.0
+                                                            : 0.5,
+                                .longest = random.between(1, 6),
+                                .silent = random.one_in(2) ? 0.0 : 0.2};
+    // More in flight than stages, as plans have it: somewhere to be ahead.
+    if (!random.one_in(4)) s.limits.max_in_flight = 2 * s.limits.stages + 2;
+    for (auto& r : s.requests) {
+        if (!random.one_in(6)) r.request.speculation = "drafts " + std::to_string(r.id.value);
     }
     return s;
 }

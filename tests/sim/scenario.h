@@ -12,6 +12,7 @@
 #include "coordinator/core/generation.h"
 #include "coordinator/core/scheduler.h"
 #include "model/tokenizer/tokenizer.h"
+#include "tests/support/fake_speculation.h"
 #include "transport/sim.h"
 
 namespace potluck::sim {
@@ -38,11 +39,14 @@ struct Scenario {
     nanoseconds batch_time_max{};
     nanoseconds row_time{};
     std::vector<ScenarioRequest> requests;
+    std::optional<FakeDraftOptions> drafts;  ///< nothing: no speculation
 
     std::size_t stages() const { return layers.size(); }
 };
 
 Scenario random_scenario(std::uint64_t seed);
+/// The same with drafts, right or wrong, in both shapes, for most requests.
+Scenario random_drafts(std::uint64_t seed);
 /// Two stages of equal speed and two clients that decode for long.
 Scenario two_and_two(std::uint64_t seed);
 /// Three stages; a long prompt, and a second one that begins with the same `shared` tokens and ends

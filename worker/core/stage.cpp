@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -86,19 +87,23 @@ void Stage::execute_next(StageActions& actions) {
     const SlotIndex slot = ready_.front();
     ready_.pop_front();
     executing_ = true;
-    skip_junk(slots_[slot].batch);
+    executed_ = slot;
+    *given_up_ = false;
+    mark_junk(slots_[slot].batch);
     actions.push_back(RunSlot{slot});
 }
 
-/// Junk rows keep their place (all stages' page tables must agree), but nobody waits for their
-/// sample.
-void Stage::skip_junk(Batch& batch) {
-    if (!cancelled_.empty() && is_last()) {
+bool Stage::is_junk(const Row& row) const {
+    const auto found = cancelled_.find(row.seq);
+    return found != cancelled_.end() && row.generation < found->second;
+}
+
+/// Junk rows keep their place (all stages' page tables must agree), but nobody waits for what they
+/// would bring.
+void Stage::mark_junk(Batch& batch) {
+    if (!cancelled_.empty()) {
         for (auto& row : batch.rows) {
-            const auto found = cancelled_.find(row.seq);
-            if (found != cancelled_.end() && row.generation < found->second) {
-                row.flags = static_cast<std::uint16_t>(row.flags & ~kRowSample);
-            }
+            if (is_junk(row)) row.flags = static_cast<std::uint16_t>(row.flags | kRowJunk);
         }
     }
     for (const auto& operation : batch.operations) {
@@ -109,6 +114,9 @@ void Stage::skip_junk(Batch& batch) {
 void Stage::on_executed(SlotIndex slot, StageActions& actions) {
     POTLUCK_CHECK(executing_);
     executing_ = false;
+    // The next stage hears of cancels itself, and may find more rows junk than this one did.
+    for (auto& row : slots_[slot].batch.rows)
+        row.flags = static_cast<std::uint16_t>(row.flags & ~kRowJunk);
     actions.push_back(ForwardSlot{slot});
     execute_next(actions);
 }
@@ -123,6 +131,12 @@ void Stage::cancel(SeqId seq, std::uint32_t generation) {
     if (cancelled_.size() >= kMaxCancelled) cancelled_.clear();
     auto& known = cancelled_[seq];
     known = std::max(known, generation);
+    // The executor reads the batch too; nobody changes it meanwhile.
+    if (!executing_) return;
+    const auto& rows = slots_[executed_].batch.rows;
+    if (!rows.empty() &&
+        std::all_of(rows.begin(), rows.end(), [&](const Row& row) { return is_junk(row); }))
+        *given_up_ = true;
 }
 
 }  // namespace potluck::worker

@@ -7,9 +7,11 @@
 // Slots are made once; a frame's payload is received straight into one, and leaves straight from
 // it.
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <span>
 #include <unordered_map>
 #include <variant>
@@ -76,8 +78,13 @@ class Stage {
     void on_executed(SlotIndex slot, StageActions& actions);
     /// The slot's frame has left; it is free again.
     void on_sent(SlotIndex slot);
-    /// Rows of `seq` below `generation` are junk: their samples are not worth making any more.
+    /// Rows of `seq` below `generation` are junk: they are not worth computing any more. Those of
+    /// a batch that has not begun are marked (kRowJunk); one that runs is given up if no other row
+    /// is in it.
     void cancel(SeqId seq, std::uint32_t generation);
+
+    /// Whether nobody wants the batch that runs now; for the executor's thread to look at.
+    const std::atomic<bool>& given_up() const { return *given_up_; }
 
     bool executing() const { return executing_; }
     std::size_t queued() const { return ready_.size(); }
@@ -86,7 +93,8 @@ class Stage {
 
   private:
     void execute_next(StageActions& actions);
-    void skip_junk(Batch& batch);
+    bool is_junk(const Row& row) const;
+    void mark_junk(Batch& batch);
 
     StageConfig config_;
     std::vector<Slot> slots_;
@@ -94,6 +102,8 @@ class Stage {
     std::deque<SlotIndex> ready_;  ///< complete, in order, not yet executed
     std::size_t receiving_ = 0;
     bool executing_ = false;
+    SlotIndex executed_ = 0;  ///< while executing
+    std::unique_ptr<std::atomic<bool>> given_up_ = std::make_unique<std::atomic<bool>>(false);
     BatchId last_batch_;
     std::unordered_map<SeqId, std::uint32_t> cancelled_;  ///< until the sequence is released
     Slot incoming_;  ///< where a head is decoded before it is accepted; its vectors' capacity is

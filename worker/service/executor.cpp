@@ -57,13 +57,14 @@ Status Executor::load(std::uint64_t stage, std::size_t probe_rows, LoadJob job) 
 }
 
 Status Executor::run(std::uint64_t stage, SlotIndex slot, Slot& contents, std::size_t input_width,
-                     std::size_t output_width) {
+                     std::size_t output_width, const std::atomic<bool>& given_up) {
     if (!jobs_.try_push({.kind = JobKind::kRun,
                          .stage = stage,
                          .slot = slot,
                          .contents = &contents,
                          .input_width = input_width,
-                         .output_width = output_width})) {
+                         .output_width = output_width,
+                         .given_up = &given_up})) {
         return full();
     }
     return {};
@@ -103,7 +104,9 @@ Result<std::unique_ptr<engine::StageModel>> Executor::load_model(Job& job) {
     };
     POTLUCK_ASSIGN(auto model, job.load({*device_, weights_, progress, let_go}));
     if (!pace_) return model;
-    auto clock = engine::steady_pace_clock(let_go);
+    auto clock = engine::steady_pace_clock([this, stage = job.stage] {
+        return stopping_ || stage <= let_go_ || (given_up_ != nullptr && *given_up_);
+    });
     return std::make_unique<engine::PacedModel>(std::move(model), *pace_, std::move(clock));
 }
 
@@ -137,9 +140,15 @@ void Executor::do_run(Job& job) {
     } else {
         Slot& slot = *job.contents;
         const auto start = now();
+        given_up_ = job.given_up;
+        model->second->look_at(given_up_);
         done.status = model->second->run(slot.batch, slot.input_values(job.input_width),
                                          slot.output_values(job.output_width), slot.result);
-        done.times.add({.rows = static_cast<std::uint32_t>(slot.batch.rows.size()),
+        model->second->look_at(nullptr);
+        given_up_ = nullptr;
+        // What was given up half-way says nothing of what a batch takes.
+        const std::size_t rows = *job.given_up ? 0 : engine::computed_rows(slot.batch);
+        done.times.add({.rows = static_cast<std::uint32_t>(rows),
                         .keys = engine::keys_of(slot.batch),
                         .compute = now() - start});
     }

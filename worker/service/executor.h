@@ -64,8 +64,9 @@ class Executor {
     /// are measured with at most `probe_rows` rows; an error there is one of loading.
     /// kResourceExhausted if the queue is full.
     Status load(std::uint64_t stage, std::size_t probe_rows, LoadJob job);
+    /// `given_up`: looked at from layer to layer; must live until the job is reported.
     Status run(std::uint64_t stage, SlotIndex slot, Slot& contents, std::size_t input_width,
-               std::size_t output_width);
+               std::size_t output_width, const std::atomic<bool>& given_up);
     /// Frees the model of a stage, but for its weights: they stay until a later load does not want
     /// them. Its jobs that are queued before still run, but neither they nor those of stages with
     /// smaller numbers are paced any more, and loading stops at the next tensor.
@@ -84,6 +85,7 @@ class Executor {
         Slot* contents = nullptr;
         std::size_t input_width = 0;
         std::size_t output_width = 0;
+        const std::atomic<bool>* given_up = nullptr;
         std::size_t probe_rows = 0;
         LoadJob load;
     };
@@ -113,6 +115,7 @@ class Executor {
     // Executor thread only.
     engine::WeightPool weights_;
     std::vector<std::pair<std::uint64_t, std::unique_ptr<engine::StageModel>>> models_;
+    const std::atomic<bool>* given_up_ = nullptr;  ///< of the batch that runs
     std::atomic<bool> stopping_ = false;
     std::atomic<std::uint64_t> weight_bytes_ = 0;
     std::atomic<std::uint64_t> let_go_ = 0;  ///< stages up to this one are, or are to be, unloaded

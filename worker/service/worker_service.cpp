@@ -483,9 +483,9 @@ void WorkerService::Impl::act(HostedStage& stage, const StageActions& actions) {
     for (const auto& action : actions) {
         if (const auto* run = std::get_if<RunSlot>(&action)) {
             const auto& config = stage.core.config();
-            auto queued =
-                executors[stage.device]->run(stage.key, run->slot, stage.core.slot(run->slot),
-                                             config.input_width, config.output_width);
+            auto queued = executors[stage.device]->run(
+                stage.key, run->slot, stage.core.slot(run->slot), config.input_width,
+                config.output_width, stage.core.given_up());
             if (!queued) fail(stage, queued.error());
         } else {
             forward(stage, std::get<ForwardSlot>(action).slot);

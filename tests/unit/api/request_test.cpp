@@ -198,7 +198,10 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{R"("prediction":{})", "prediction", "unsupported_field"},
         Refusal{R"("web_search_options":{})", "web_search_options", "unsupported_field"},
         Refusal{R"("reasoning_effort":"low")", "reasoning_effort", "unsupported_field"},
-        Refusal{R"("speculation":{})", "speculation", "unsupported_field"},
+        Refusal{R"("speculation":true)", "speculation"},
+        Refusal{
+            R"("speculation":"0123456789012345678901234567890123456789012345678901234567890123x")",
+            "speculation"},
         Refusal{R"("store":true)", "store", "unsupported_field"},
         Refusal{R"("temprature":1)", "temprature", "unknown_field"}));
 

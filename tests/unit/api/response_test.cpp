@@ -83,6 +83,25 @@ TEST(Bodies, OfBothKinds) {
               R"("total_tokens":3,"prompt_tokens_details":{"cached_tokens":0}}})");
 }
 
+TEST(Bodies, SayWhatSpeculationDid) {
+    std::vector<ChoiceAnswer> choices(1);
+    Usage usage{.prompt_tokens = 1, .completion_tokens = 2};
+    usage.speculation = SpeculationReport{.rounds = 3,
+                                          .drafted = 7,
+                                          .accepted = 4,
+                                          .drafted_at = {3, 2, 2},
+                                          .accepted_at = {3, 1, 0},
+                                          .debt = std::chrono::microseconds(-1500),
+                                          .arm = "suffix 3",
+                                          .why = "1.5 times \"as fast\""};
+    const std::string body = answer_body(format(false), choices, usage);
+    EXPECT_TRUE(body.ends_with(
+        R"("prompt_tokens_details":{"cached_tokens":0},"speculation":{"rounds":3,"drafted":7,)"
+        R"("accepted":4,"drafted_at":[3,2,2],"accepted_at":[3,1,0],"debt_ms":-1.500,)"
+        R"("arm":"suffix 3","why":"1.5 times \"as fast\""}}})"))
+        << body;
+}
+
 TEST(Logprobs, OfAChatCarryBytes) {
     AnswerFormat f = format(true);
     const auto a = f.tokenizer->encode("a", false, false);

@@ -1,5 +1,6 @@
 #include "tests/unit/coordinator/support.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "model/gguf/gguf.h"
@@ -22,9 +23,10 @@ TokenId token_of(std::string_view bytes) {
     std::abort();
 }
 
-Pipeline::Pipeline(const PipelineLimits& limits_, const SchedulerOptions& options)
+Pipeline::Pipeline(const PipelineLimits& limits_, const SchedulerOptions& options,
+                   std::unique_ptr<Speculation> speculation)
     : limits(limits_),
-      scheduler(options, bundled_tokenizer()),
+      scheduler(options, bundled_tokenizer(), std::move(speculation)),
       stage(limits_.kv_pages, limits_.page_tokens, limits_.context),
       next_token([letter = token_of("x")](const Row&) { return letter; }) {
     SchedulerActions actions;
@@ -126,6 +128,10 @@ StepResult Pipeline::execute() {
         const auto place = stage.append(row.seq, row.position, copies);
         EXPECT_TRUE(place) << place.error().message;
         if ((row.flags & kRowSample) == 0) continue;
+        const auto junk = [&](const SendCancel& c) {
+            return c.seq == row.seq && row.generation < c.generation;
+        };
+        if (skips_junk && std::any_of(cancels.begin(), cancels.end(), junk)) continue;
         result.rows.push_back({.seq = row.seq, .position = row.position, .token = next_token(row)});
     }
     return result;

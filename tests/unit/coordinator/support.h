@@ -39,7 +39,8 @@ struct Told {
 
 class Pipeline {
   public:
-    explicit Pipeline(const PipelineLimits& limits, const SchedulerOptions& options = {});
+    explicit Pipeline(const PipelineLimits& limits, const SchedulerOptions& options = {},
+                      std::unique_ptr<Speculation> speculation = nullptr);
 
     Status submit(std::uint64_t id, GenerationRequest request);
     void cancel(std::uint64_t id);
@@ -49,7 +50,8 @@ class Pipeline {
     void give_up_after(std::chrono::nanoseconds now);
     /// New ones are there.
     void restart(const PipelineLimits& new_limits);
-    /// Runs the oldest batch in flight and returns its result, not yet given to the scheduler.
+    /// Runs the oldest batch in flight and returns its result, not yet given to the scheduler. Of
+    /// junk rows there is none if `skips_junk`.
     StepResult execute();
     Status give(const StepResult& result);
     /// Both; false if nothing is in flight.
@@ -62,6 +64,7 @@ class Pipeline {
     Scheduler scheduler;
     engine::PageTable stage;
     std::function<TokenId(const Row&)> next_token;  ///< default: a fixed letter
+    bool skips_junk = false;
     std::deque<Batch> in_flight;
     std::vector<Batch> sent;  ///< all since the last start
     std::vector<SendCancel> cancels;

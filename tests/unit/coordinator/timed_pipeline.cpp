@@ -42,8 +42,9 @@ nanoseconds TimedPipeline::Client::longest_gap() const {
 }
 
 TimedPipeline::TimedPipeline(const std::vector<StageCost>& stages, PipelineLimits limits,
-                             const SchedulerOptions& options)
-    : scheduler(options, bundled_tokenizer()),
+                             const SchedulerOptions& options,
+                             std::unique_ptr<Speculation> speculation)
+    : scheduler(options, bundled_tokenizer(), std::move(speculation)),
       stages_(stages),
       free_at_(stages.size()),
       letter_(token_of("x")) {
@@ -91,6 +92,7 @@ void TimedPipeline::answer() {
         result.rows.push_back({.seq = row.seq, .position = row.position, .token = letter_});
     }
     SchedulerActions actions;
+    scheduler.set_time(now);
     const auto taken = scheduler.on_result(result, actions);
     ASSERT_TRUE(taken) << taken.error().message;
     act(actions);
@@ -111,6 +113,7 @@ void TimedPipeline::run_until(nanoseconds time) {
         arrivals_.erase(arrivals_.begin());
         clients[id].submitted = now;
         SchedulerActions actions;
+        scheduler.set_time(now);
         const auto taken = scheduler.submit(RequestId(id), std::move(request), actions);
         EXPECT_TRUE(taken) << taken.error().message;
         act(actions);

@@ -23,7 +23,8 @@ double constant_throughput(const std::vector<StageCost>& stages, std::size_t use
 class TimedPipeline {
   public:
     TimedPipeline(const std::vector<StageCost>& stages, PipelineLimits limits,
-                  const SchedulerOptions& options = {});
+                  const SchedulerOptions& options = {},
+                  std::unique_ptr<Speculation> speculation = nullptr);
 
     void submit_at(nanoseconds time, std::uint64_t id, GenerationRequest request);
     /// Until nothing happens any more, or the time is reached.

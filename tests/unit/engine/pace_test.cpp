@@ -137,6 +137,22 @@ TEST_F(PacedModelTest, OperationsAloneAndErrorsAreNotPaced) {
     EXPECT_TRUE(slept_.empty());
 }
 
+TEST_F(PacedModelTest, JunkTakesNoTime) {
+    auto model = make("10ms+1ms", 1ms);
+    Batch batch{.id = BatchId(1)};
+    batch.rows.resize(3);
+    batch.rows[1].flags = batch.rows[2].flags = kRowSample | kRowJunk;
+    ASSERT_TRUE(model.run(batch, {}, {}, result_));
+    EXPECT_THAT(slept_, ::testing::ElementsAre(111ms)) << "one row";
+    batch.rows[0].flags = kRowJunk;
+    ASSERT_TRUE(model.run(batch, {}, {}, result_));
+    batch.rows[0].flags = 0;
+    const std::atomic<bool> given_up = true;
+    model.look_at(&given_up);
+    ASSERT_TRUE(model.run(batch, {}, {}, result_));
+    EXPECT_EQ(slept_.size(), 1U);
+}
+
 TEST(SteadyPaceClock, DoesNotSleepForAnAbandonedBatch) {
     bool asked = false;
     const auto clock = steady_pace_clock([&] { return asked = true; });

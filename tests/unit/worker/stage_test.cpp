@@ -280,31 +280,51 @@ std::vector<std::uint16_t> flags_after(Player& player, std::uint64_t id,
 
 using Flags = std::vector<std::uint16_t>;
 
-TEST(Cancel, ClearsTheSampleFlagOfOlderGenerationsOnly) {
-    Player player(last_stage());
-    EXPECT_EQ(flags_after(player, 1, {0, 0}), (Flags{kRowSample, kRowSample}));
-    player.stage.cancel(SeqId(1), 2);
-    EXPECT_EQ(flags_after(player, 2, {0, 0}), (Flags{0, kRowSample}));
-    EXPECT_EQ(flags_after(player, 3, {1, 1}), (Flags{0, kRowSample}));
-    EXPECT_EQ(flags_after(player, 4, {2, 0}), (Flags{kRowSample, kRowSample}));
-    player.stage.cancel(SeqId(1), 1);  // an older cancel that comes late takes nothing back
-    EXPECT_EQ(flags_after(player, 5, {1, 0}), (Flags{0, kRowSample}));
-    player.stage.cancel(SeqId(1), 2);  // and a repeated one changes nothing
-    EXPECT_EQ(flags_after(player, 6, {2, 0}), (Flags{kRowSample, kRowSample}));
-}
+constexpr std::uint16_t kJunk = kRowSample | kRowJunk;
 
-TEST(Cancel, LeavesOtherStagesAlone) {
-    Player player(middle_stage());
-    player.stage.cancel(SeqId(1), 5);
-    EXPECT_EQ(flags_after(player, 1, {0, 0}), (Flags{kRowSample, kRowSample}));
+TEST(Cancel, MarksRowsOfOlderGenerationsOnly) {
+    for (const auto& config : {middle_stage(), last_stage()}) {
+        Player player(config);
+        EXPECT_EQ(flags_after(player, 1, {0, 0}), (Flags{kRowSample, kRowSample}));
+        player.stage.cancel(SeqId(1), 2);
+        EXPECT_EQ(flags_after(player, 2, {0, 0}), (Flags{kJunk, kRowSample}));
+        EXPECT_EQ(flags_after(player, 3, {1, 1}), (Flags{kJunk, kRowSample}));
+        EXPECT_EQ(flags_after(player, 4, {2, 0}), (Flags{kRowSample, kRowSample}));
+        player.stage.cancel(SeqId(1), 1);  // an older cancel that comes late takes nothing back
+        EXPECT_EQ(flags_after(player, 5, {1, 0}), (Flags{kJunk, kRowSample}));
+        player.stage.cancel(SeqId(1), 2);  // and a repeated one changes nothing
+        EXPECT_EQ(flags_after(player, 6, {2, 0}), (Flags{kRowSample, kRowSample}));
+    }
 }
 
 TEST(Cancel, IsForgottenWithTheSequence) {
     Player player(last_stage());
     player.stage.cancel(SeqId(1), 1);
     const Operation release{.kind = OperationKind::kRelease, .seq = SeqId(1)};
-    EXPECT_EQ(flags_after(player, 1, {0}, {release}), (Flags{0}));
+    EXPECT_EQ(flags_after(player, 1, {0}, {release}), (Flags{kJunk}));
     EXPECT_EQ(flags_after(player, 2, {0}), (Flags{kRowSample}));
+}
+
+TEST(Cancel, GivesUpABatchThatRunsIfAllOfItIsJunk) {
+    Player player(middle_stage());
+    Batch both = batch_of(1, 2);
+    const auto slot = player.stage.on_head(head_of(player.stage.config().route, both));
+    ASSERT_TRUE(slot);
+    StageActions actions;
+    player.stage.cancel(SeqId(2), 1);
+    player.stage.on_frame(*slot, actions);
+    EXPECT_FALSE(player.stage.given_up());
+    player.stage.cancel(SeqId(3), 7);
+    EXPECT_FALSE(player.stage.given_up());
+    player.stage.cancel(SeqId(1), 1);
+    EXPECT_TRUE(player.stage.given_up());
+    player.stage.on_executed(*slot, actions);
+    // What leaves says nothing of it, and the next batch runs.
+    EXPECT_EQ(player.stage.slot(*slot).batch.rows, both.rows);
+    player.stage.on_sent(*slot);
+    ASSERT_TRUE(player.stage.on_head(head_of(player.stage.config().route, batch_of(2, 3))));
+    player.stage.on_frame(*slot, actions);
+    EXPECT_FALSE(player.stage.given_up());
 }
 
 TEST(Cancel, ReachesABatchThatWaits) {
@@ -313,7 +333,7 @@ TEST(Cancel, ReachesABatchThatWaits) {
     player.stage.cancel(SeqId(1), 1);
     expect_steps(player, {{"executed 1", "forward 1, run 2"}});
     EXPECT_EQ(player.stage.slot(player.slot(1)).batch.rows[0].flags, kRowSample);
-    EXPECT_EQ(player.stage.slot(player.slot(2)).batch.rows[0].flags, 0);
+    EXPECT_EQ(player.stage.slot(player.slot(2)).batch.rows[0].flags, kJunk);
 }
 
 TEST(Cancel, KeepsABoundedNumber) {
@@ -321,7 +341,7 @@ TEST(Cancel, KeepsABoundedNumber) {
     for (std::uint64_t seq = 1; seq <= 100'000; ++seq)
         player.stage.cancel(SeqId(1000 + seq), 1);
     player.stage.cancel(SeqId(1), 1);
-    EXPECT_EQ(flags_after(player, 1, {0, 0}), (Flags{0, kRowSample}));
+    EXPECT_EQ(flags_after(player, 1, {0, 0}), (Flags{kJunk, kRowSample}));
 }
 
 }  // namespace

@@ -1,0 +1,62 @@
+#pragma once
+
+// How many drafted tokens pay, and in which shape: pure functions of chances and costs.
+//
+// Together: k drafted rows behind the certain one bring E(k) = 1 + sum_{i<=k} prod_{j<=i} p_j
+// tokens in T(k). With u users in the round, whose tokens all wait for it, the gain is
+//     ((u - 1 + E(k)) / u) * T(0) / T(k).
+// The best k is where one more row would bring less per time than the round does so far.
+//
+// Ahead: one-token jobs in a pipeline of S = window stages' worth of time, each right with chance
+// a, all behind a wrong one for nothing: S / (S (1 - a) + a) (docs/speculation.md).
+
+#include <cstddef>
+#include <span>
+
+#include "coordinator/core/speculation.h"
+#include "coordinator/speculate/calibration.h"
+
+namespace potluck::coordinator {
+
+/// What measured rounds took against what was foretold for them; 1: as foretold.
+class CostCorrection {
+  public:
+    void observe(std::size_t drafted, nanoseconds took, nanoseconds foretold);
+    /// Of rounds with so many drafted rows; what was not measured is like the nearest fewer.
+    double of(std::size_t drafted) const;
+
+  private:
+    static constexpr std::size_t kClasses = 7;
+    static std::size_t class_of(std::size_t drafted);
+    double ratio_[kClasses] = {};
+    bool known_[kClasses] = {};
+};
+
+struct Bet {
+    std::size_t length = 0;  ///< 0: none pays
+    double gain = 1;         ///< speed against no draft, expected
+    double lower = 1;        ///< by the chances' lower bounds
+    nanoseconds takes{};     ///< of the round, if together
+};
+
+struct BetLimits {
+    std::size_t most = 0;       ///< rows
+    nanoseconds allowance{};    ///< beyond a plain round
+    double least = 1.03;        ///< the lower gain must reach it
+    bool always = false;        ///< bets on the best length whatever it brings
+    double least_chance = 0.1;  ///< ahead: of a job to be right, lower bound
+};
+
+Bet bet_together(std::span<const Chance> chances, const SpeculationCosts& costs,
+                 const CostCorrection& correction, const BetLimits& limits);
+/// `chances`: from the first token behind the certain ones on.
+Bet bet_ahead(std::span<const Chance> chances, const SpeculationCosts& costs,
+              const BetLimits& limits);
+/// Jobs of one stream in flight, the certain one among them.
+std::size_t window_of(const SpeculationCosts& costs);
+/// The most that drafts could bring if all were right.
+double possible_gain(const SpeculationCosts& costs, const CostCorrection& correction,
+                     std::size_t most);
+double ahead_gain(double window, double chance);
+
+}  // namespace potluck::coordinator

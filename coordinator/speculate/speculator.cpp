@@ -1,0 +1,407 @@
+#include "coordinator/speculate/speculator.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include "coordinator/speculate/calibration.h"
+#include "coordinator/speculate/debt_account.h"
+#include "coordinator/speculate/draft_choice.h"
+
+namespace potluck::coordinator {
+namespace {
+
+constexpr std::size_t kReadPerCall = 2048;  ///< tokens of a long prompt
+/// Jobs ahead are given up for a round together if that is better by so much.
+constexpr double kToSwitch = 1.15;
+
+enum class Why : std::uint8_t { kNone, kReading, kNoIdea, kCosts, kUnsure, kDebt, kPays };
+
+/// One drafter, and how much it is believed.
+struct Arm {
+    const DrafterKind* kind = nullptr;
+    std::unique_ptr<Drafter> drafter;
+    Calibration calibration;
+};
+
+/// One drafter's part in one sequence.
+struct Source {
+    std::size_t arm = 0;
+    bool drafts = true;  ///< else it only listens
+    Proposal guess;      ///< behind the certain tokens
+    std::size_t scored = 0;
+    Calibration::Cells cells{};
+};
+
+struct Sequence {
+    bool off = false;
+    bool named = false;
+    std::vector<TokenId> unread;  ///< of the prompt and what followed, from `read` on
+    std::size_t read = 0;
+    std::size_t prompt = 0;  ///< of `unread`
+    std::vector<Source> sources;
+    DebtAccount debt;
+    nanoseconds foretold{};  ///< of the round that is under way, if it was drafted together
+    DraftShape shape = DraftShape::kTogether;
+    Why why = Why::kNone;
+    std::size_t arm = 0;
+    Bet bet;
+    SpeculationReport report;
+};
+
+/// A draft that may be made.
+struct Offer {
+    std::size_t source = 0;
+    DraftShape shape = DraftShape::kTogether;
+    Bet bet;
+    double score = 0;
+};
+
+std::pair<std::string_view, std::string_view> split(std::string_view choice) {
+    const auto colon = choice.find(':');
+    if (colon == std::string_view::npos) return {choice, {}};
+    return {choice.substr(0, colon), choice.substr(colon + 1)};
+}
+
+class Speculator final : public Speculation {
+  public:
+    explicit Speculator(const SpeculatorOptions& options) : options_(options) {
+        options_.longest_draft = std::max<std::size_t>(options_.longest_draft, 1);
+        for (const auto* kind : drafters::drafter_kinds()) {
+            if (kind->for_tests && !options_.test_drafters) continue;
+            arms_.push_back({kind, kind->make(options_.drafters), Calibration(kind->prior)});
+        }
+    }
+
+    void begin(std::uint64_t number, TenantId tenant, std::span<const TokenId> tokens,
+               const std::string& choice) override;
+    void observe(std::uint64_t number, std::span<const TokenId> tokens) override;
+    Draft propose(std::uint64_t number, std::span<const TokenId> under_way, std::size_t most,
+                  const SpeculationCosts& costs) override;
+    void proposed_by_stage(std::uint64_t number, std::span<const TokenId> tokens) override;
+    void verdict(std::uint64_t number, const RoundVerdict& round) override;
+    SpeculationReport end(std::uint64_t number) override;
+    bool knows(const std::string& choice) const override;
+
+  private:
+    const Arm* named(std::string_view name) const;
+    bool read_on(std::uint64_t number, Sequence& s);
+    void guess(std::uint64_t number, Sequence& s);
+    std::span<const Chance> chances_of(const Source& source, const Proposal& guess);
+    std::optional<Offer> best_offer(Sequence& s, std::span<const TokenId> under_way,
+                                    std::size_t most, const SpeculationCosts& costs,
+                                    bool can_change);
+    Draft make_draft(std::uint64_t number, Sequence& s, const Offer& offer,
+                     std::span<const TokenId> under_way, std::size_t most,
+                     const SpeculationCosts& costs);
+    void tell_why(const Sequence& s, SpeculationReport& report) const;
+
+    SpeculatorOptions options_;
+    std::vector<Arm> arms_;
+    CostCorrection correction_;
+    std::unordered_map<std::uint64_t, Sequence> sequences_;
+    std::vector<Chance> chances_;
+    Proposal extension_;
+};
+
+const Arm* Speculator::named(std::string_view name) const {
+    for (const auto& arm : arms_) {
+        if (arm.kind->name == name) return &arm;
+    }
+    return nullptr;
+}
+
+bool Speculator::knows(const std::string& choice) const {
+    if (choice == "auto" || choice == "off") return true;
+    const auto [name, argument] = split(choice);
+    const Arm* arm = named(name);
+    if (arm == nullptr) return false;
+    if (name.size() == choice.size()) return true;
+    return arm->kind->takes != nullptr && arm->kind->takes(argument);
+}
+
+void Speculator::begin(std::uint64_t number, TenantId tenant, std::span<const TokenId> tokens,
+                       const std::string& choice) {
+    auto& s = sequences_[number];
+    s = {};
+    const auto [name, argument] = split(choice);
+    s.off = choice == "off";
+    s.named = !s.off && choice != "auto";
+    for (std::size_t i = 0; i < arms_.size(); ++i) {
+        const auto& kind = *arms_[i].kind;
+        const bool drafts = s.named ? kind.name == name : !s.off && kind.automatic;
+        if (!drafts && !kind.for_tests) continue;
+        s.sources.push_back({.arm = i, .drafts = drafts});
+        arms_[i].drafter->begin(number, tenant, {}, drafts ? argument : std::string_view{});
+    }
+    if (s.sources.empty()) return;
+    s.unread.assign(tokens.begin(), tokens.end());
+    s.prompt = tokens.size();
+    read_on(number, s);
+}
+
+/// Gives the drafters more of a long prompt. True once they have all.
+bool Speculator::read_on(std::uint64_t number, Sequence& s) {
+    if (s.read == s.unread.size()) return true;
+    const std::size_t end = std::min(s.unread.size(), s.read + kReadPerCall);
+    const std::size_t border = std::clamp(s.prompt, s.read, end);
+    const auto all = std::span<const TokenId>(s.unread);
+    for (const auto& source : s.sources) {
+        auto& drafter = *arms_[source.arm].drafter;
+        if (border > s.read) drafter.more_prompt(number, all.subspan(s.read, border - s.read));
+        if (end > border) drafter.observe(number, all.subspan(border, end - border));
+    }
+    s.read = end;
+    if (s.read < s.unread.size()) return false;
+    s.unread = {};
+    s.read = s.prompt = 0;
+    return true;
+}
+
+void Speculator::observe(std::uint64_t number, std::span<const TokenId> tokens) {
+    const auto found = sequences_.find(number);
+    if (found == sequences_.end() || found->second.sources.empty()) return;
+    auto& s = found->second;
+    s.debt.came(tokens.size());
+    if (!s.unread.empty()) {
+        s.unread.insert(s.unread.end(), tokens.begin(), tokens.end());
+        read_on(number, s);
+        return;
+    }
+    for (auto& source : s.sources) {
+        auto& arm = arms_[source.arm];
+        auto& guess = source.guess;
+        for (const TokenId token : tokens) {
+            if (source.scored >= guess.tokens.size()) break;
+            const bool right = guess.tokens[source.scored] == token;
+            arm.calibration.observe(source.cells, guess.origin,
+                                    guess.evidence + static_cast<std::uint32_t>(source.scored),
+                                    right);
+            ++source.scored;
+            if (!right) guess.clear();
+        }
+        arm.drafter->observe(number, tokens);
+    }
+}
+
+void Speculator::proposed_by_stage(std::uint64_t number, std::span<const TokenId> tokens) {
+    const auto found = sequences_.find(number);
+    if (found == sequences_.end()) return;
+    for (const auto& source : found->second.sources)
+        arms_[source.arm].drafter->proposed_by_stage(number, tokens);
+}
+
+/// What every drafter of the sequence says behind its certain tokens; scored when they come.
+void Speculator::guess(std::uint64_t number, Sequence& s) {
+    for (auto& source : s.sources) {
+        if (!source.drafts) continue;
+        source.guess.clear();
+        source.scored = 0;
+        arms_[source.arm].drafter->propose(number, {}, options_.longest_draft, source.guess);
+    }
+}
+
+/// Of a guess' tokens; good until the next call.
+std::span<const Chance> Speculator::chances_of(const Source& source, const Proposal& guess) {
+    const auto& calibration = arms_[source.arm].calibration;
+    chances_.resize(guess.tokens.size());
+    std::size_t known = Calibration::kClasses;  // classes have many members at great depth
+    Chance chance;
+    for (std::size_t i = 0; i < chances_.size(); ++i) {
+        const auto evidence = guess.evidence + static_cast<std::uint32_t>(i);
+        const std::size_t now = Calibration::class_of(evidence);
+        if (now != known) chance = calibration.chance(source.cells, guess.origin, evidence);
+        known = now;
+        chances_[i] = chance;
+    }
+    return chances_;
+}
+
+/// The offer with the highest expected gain that may be taken. `can_change`: nothing is under way.
+std::optional<Offer> Speculator::best_offer(Sequence& s, std::span<const TokenId> under_way,
+                                            std::size_t most, const SpeculationCosts& costs,
+                                            bool can_change) {
+    BetLimits limits{.most = most + under_way.size(),
+                     .allowance = s.debt.allowance(costs.plain),
+                     .least = 1 + options_.margin,
+                     .always = s.named,
+                     .least_chance = options_.least_chance_ahead};
+    std::optional<Offer> best;
+    bool any = false;
+    double best_missed = 0;
+    for (std::size_t i = 0; i < s.sources.size(); ++i) {
+        const auto& source = s.sources[i];
+        if (!source.drafts || source.guess.tokens.empty()) continue;
+        any = true;
+        const auto chances = chances_of(source, source.guess);
+        for (const auto shape : {DraftShape::kTogether, DraftShape::kAhead}) {
+            const Bet bet = shape == DraftShape::kTogether
+                                ? bet_together(chances, costs, correction_, limits)
+                                : bet_ahead(chances, costs, limits);
+            if (bet.length == 0) {
+                if (bet.gain > best_missed) s.bet = bet;
+                best_missed = std::max(best_missed, bet.gain);
+                continue;
+            }
+            const bool keeps = !can_change && shape == DraftShape::kAhead;
+            const double score = bet.gain * (keeps ? kToSwitch : 1);
+            if (!best || score > best->score) best = {i, shape, bet, score};
+        }
+    }
+    if (!best) s.why = any ? Why::kUnsure : Why::kNoIdea;
+    return best;
+}
+
+Draft Speculator::make_draft(std::uint64_t number, Sequence& s, const Offer& offer,
+                             std::span<const TokenId> under_way, std::size_t most,
+                             const SpeculationCosts& costs) {
+    const auto& source = s.sources[offer.source];
+    const auto& tokens = source.guess.tokens;
+    std::size_t room = std::min(most, offer.bet.length);
+    if (offer.shape == DraftShape::kAhead) {
+        const std::size_t window = window_of(costs);
+        if (under_way.size() + 1 >= window) return {.shape = offer.shape, .tokens = {}};
+        room = std::min(most, window - 1 - under_way.size());
+    }
+    Draft draft{.shape = offer.shape, .tokens = {}};
+    const bool same = under_way.size() <= tokens.size() &&
+                      std::equal(under_way.begin(), under_way.end(), tokens.begin());
+    if (same) {
+        const auto from = tokens.begin() + static_cast<std::ptrdiff_t>(under_way.size());
+        const auto count = std::min(room, tokens.size() - under_way.size());
+        draft.tokens.assign(from, from + static_cast<std::ptrdiff_t>(count));
+        return draft;
+    }
+    extension_.clear();
+    arms_[source.arm].drafter->propose(number, under_way, room, extension_);
+    const auto chances = chances_of(source, extension_);
+    const bool likely =
+        s.named || (!chances.empty() && chances.front().lower >= options_.least_chance_ahead);
+    if (likely) draft.tokens = extension_.tokens;
+    return draft;
+}
+
+Draft Speculator::propose(std::uint64_t number, std::span<const TokenId> under_way,
+                          std::size_t most, const SpeculationCosts& costs) {
+    const auto found = sequences_.find(number);
+    if (found == sequences_.end() || found->second.sources.empty() || most == 0) return {};
+    auto& s = found->second;
+    if (!read_on(number, s)) {
+        s.why = Why::kReading;
+        return {};
+    }
+    if (s.off) return {};
+    most = std::min(most, options_.longest_draft);
+    // A round together is not extended once it is under way.
+    if (!under_way.empty() && s.shape == DraftShape::kTogether) return {};
+    if (!s.named && possible_gain(costs, correction_, most) < 1 + options_.margin) {
+        s.why = Why::kCosts;
+        return {};
+    }
+    guess(number, s);
+    if (!s.debt.open()) {
+        s.why = Why::kDebt;
+        return {};
+    }
+    const auto offer = best_offer(s, under_way, most, costs, under_way.empty());
+    if (under_way.empty()) s.foretold = {};
+    if (!offer) return {};
+    // Better together, but jobs ahead are under way: they come home first.
+    if (!under_way.empty() && offer->shape == DraftShape::kTogether)
+        return {.shape = DraftShape::kAhead, .tokens = {}};
+    s.shape = offer->shape;
+    s.arm = s.sources[offer->source].arm;
+    s.bet = offer->bet;
+    s.why = Why::kPays;
+    Draft draft = make_draft(number, s, *offer, under_way, most, costs);
+    if (draft.shape == DraftShape::kTogether && !draft.tokens.empty())
+        s.foretold = costs.together[draft.tokens.size()];
+    return draft;
+}
+
+void Speculator::verdict(std::uint64_t number, const RoundVerdict& round) {
+    const auto found = sequences_.find(number);
+    if (found == sequences_.end() || found->second.off) return;
+    auto& s = found->second;
+    const bool together = round.shape == DraftShape::kTogether;
+    const bool drafted = round.drafted > 0 || !together;
+    if (!drafted) correction_.observe(0, round.took, round.plain);
+    if (together && round.drafted > 0) correction_.observe(round.drafted, round.took, s.foretold);
+    // What one token really takes, by the rounds without drafts.
+    const auto plain = nanoseconds(static_cast<nanoseconds::rep>(
+        static_cast<double>(round.plain.count()) * correction_.of(0)));
+    s.debt.round(round.took, plain, together ? 1 + round.accepted : 1, drafted);
+    if (round.drafted == 0) return;
+    auto& report = s.report;
+    ++report.rounds;
+    report.drafted += round.drafted;
+    report.accepted += round.accepted;
+    const auto count = [&](std::vector<std::uint64_t>& at, std::size_t rows) {
+        rows = std::min(rows, options_.longest_draft);
+        if (at.size() < rows) at.resize(rows);
+        for (std::size_t i = 0; i < rows; ++i)
+            ++at[i];
+    };
+    count(report.drafted_at, round.drafted);
+    count(report.accepted_at, round.accepted);
+}
+
+void Speculator::tell_why(const Sequence& s, SpeculationReport& report) const {
+    report.arm = "off";
+    const auto ms = [](nanoseconds time) { return static_cast<double>(time.count()) / 1e6; };
+    switch (s.why) {
+        case Why::kNone:
+            report.why = s.off ? "asked for" : "it never came to a choice";
+            break;
+        case Why::kReading:
+            report.why = "the prompt was still being read";
+            break;
+        case Why::kNoIdea:
+            report.why = "no drafter had an idea";
+            break;
+        case Why::kCosts:
+            report.why = "rows cost as much as they could bring";
+            break;
+        case Why::kUnsure:
+            report.why = fmt::format("not sure enough: {:.2f} times as fast, perhaps {:.2f}",
+                                     s.bet.gain, s.bet.lower);
+            break;
+        case Why::kDebt:
+            report.why = fmt::format("lost {:.1f} ms of {:.1f} that it may", ms(s.debt.debt()),
+                                     ms(s.debt.bound()));
+            break;
+        case Why::kPays:
+            report.arm = s.shape == DraftShape::kAhead
+                             ? fmt::format("{} ahead", arms_[s.arm].kind->name)
+                             : fmt::format("{} {}", arms_[s.arm].kind->name, s.bet.length);
+            report.why = fmt::format("{:.2f} times as fast by estimate, at least {:.2f}",
+                                     s.bet.gain, s.bet.lower);
+            break;
+    }
+}
+
+SpeculationReport Speculator::end(std::uint64_t number) {
+    const auto found = sequences_.find(number);
+    if (found == sequences_.end()) return {};
+    auto& s = found->second;
+    for (const auto& source : s.sources)
+        arms_[source.arm].drafter->end(number);
+    SpeculationReport report = std::move(s.report);
+    report.debt = s.debt.total();
+    tell_why(s, report);
+    sequences_.erase(found);
+    return report;
+}
+
+}  // namespace
+
+std::unique_ptr<Speculation> make_speculator(const SpeculatorOptions& options) {
+    return std::make_unique<Speculator>(options);
+}
+
+}  // namespace potluck::coordinator
