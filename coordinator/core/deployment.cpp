@@ -6,10 +6,28 @@
 #include <utility>
 
 namespace potluck::coordinator {
+namespace {
+
+/// What was chosen, as a list of devices and a split of them.
+void arrange(const std::vector<LayerShare>& chosen, std::vector<DeviceOffer>& devices,
+             PlanRequest& request) {
+    if (chosen.empty()) return;
+    std::vector<DeviceOffer> in_order;
+    for (const auto& share : chosen) {
+        in_order.push_back(devices[share.device]);
+        request.split.push_back(share.layers);
+    }
+    devices = std::move(in_order);
+}
+
+}  // namespace
 
 Deployment::Deployment(DeploymentOptions options, model::Footprint footprint,
                        model::ModelConfig config)
-    : options_(std::move(options)), footprint_(std::move(footprint)), config_(std::move(config)) {}
+    : options_(std::move(options)),
+      footprint_(std::move(footprint)),
+      config_(std::move(config)),
+      next_epoch_(options_.first_epoch) {}
 
 bool Deployment::current(Epoch epoch, DeploymentState expected) const {
     return state_ == expected && plan_ && plan_->epoch == epoch;
@@ -35,13 +53,16 @@ void Deployment::make_plan_if_enough(DeploymentActions& actions) {
                                .arithmetic_class = d.arithmetic_class});
         }
     }
-    auto plan = make_plan(footprint_, config_, devices, options_.plan);
+    PlanRequest request = options_.plan;
+    if (options_.choose && request.split.empty())
+        arrange(options_.choose(devices), devices, request);
+    auto plan = make_plan(footprint_, config_, devices, request);
     if (!plan) {
         failed_ = true;
         last_problem_ = plan.error().message;
         return;
     }
-    plan->epoch = Epoch(++last_epoch_);
+    plan->epoch = Epoch(next_epoch_++);
     plan_ = std::move(*plan);
     state_ = DeploymentState::kPreparing;
     links_open_ = false;

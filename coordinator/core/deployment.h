@@ -5,6 +5,7 @@
 // Every plan has a new epoch; answers that belong to an older one are ignored.
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -18,9 +19,19 @@
 
 namespace potluck::coordinator {
 
+/// Layers for a device of a list.
+struct LayerShare {
+    std::size_t device = 0;  ///< index into the list
+    std::uint32_t layers = 0;
+};
+/// Chooses stages, in order, among devices that are there; empty: no opinion.
+using StageChooser = std::function<std::vector<LayerShare>(const std::vector<DeviceOffer>&)>;
+
 struct DeploymentOptions {
     std::size_t workers = 1;  ///< how many must be there before a plan is made
     PlanRequest plan;
+    std::uint64_t first_epoch = 1;  ///< of the first plan; later ones count on
+    StageChooser choose;            ///< asked unless plan.split says; null: by memory
 };
 
 /// A worker as it registered.
@@ -95,7 +106,7 @@ class Deployment {
     std::map<NodeId, NodeOffer> nodes_;
     DeploymentState state_ = DeploymentState::kWaiting;
     std::optional<Plan> plan_;
-    std::uint64_t last_epoch_ = 0;
+    std::uint64_t next_epoch_;
     std::map<NodeId, bool> pending_;  ///< nodes of the plan whose answer is awaited
     bool links_open_ = false;
     std::map<StageIndex, std::pair<std::uint64_t, std::uint64_t>> progress_;

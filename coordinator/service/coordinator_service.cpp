@@ -25,11 +25,13 @@ constexpr RequestId kWarmUp(0);  ///< the request that shows that a new pipeline
 }  // namespace
 
 struct CoordinatorService::Impl {
-    Impl(transport::Transport& t, CoordinatorOptions o, CoordinatorEvents e, ModelFacts f)
+    Impl(transport::Transport& t, CoordinatorOptions o, CoordinatorEvents e, ModelFacts f,
+         std::unique_ptr<ClusterKnowledge> k)
         : transport(t),
           options(std::move(o)),
           events(std::move(e)),
           facts(std::move(f)),
+          knowledge(std::move(k)),
           deployment(options.deployment, facts.footprint, facts.config),
           scheduler(options.scheduler, facts.served.tokenizer) {}
     ~Impl();
@@ -66,6 +68,7 @@ struct CoordinatorService::Impl {
     void end_request(RequestId id, const std::function<void(GenerationSink&)>& last_word);
 
     void report_status();
+    std::string status() const { return knowledge->status(deployment); }
 
     struct Worker {
         std::string name;
@@ -76,6 +79,7 @@ struct CoordinatorService::Impl {
     CoordinatorOptions options;
     CoordinatorEvents events;
     ModelFacts facts;
+    std::unique_ptr<ClusterKnowledge> knowledge;
     Deployment deployment;
     Scheduler scheduler;
 
@@ -107,8 +111,8 @@ CoordinatorService::Impl::~Impl() {
 }
 
 void CoordinatorService::Impl::report_status() {
-    const std::string status = deployment.status();
-    if (status == last_status) return;
+    const std::string now_is = status();
+    if (now_is == last_status) return;
     // Loading changes a hundred times; a person wants to see it about once a second.
     const auto now = std::chrono::steady_clock::now();
     const bool again = deployment.state() == DeploymentState::kPreparing &&
@@ -116,9 +120,9 @@ void CoordinatorService::Impl::report_status() {
     if (again && now - last_report < kStatusInterval) return;
     last_report = now;
     last_state = deployment.state();
-    last_status = status;
-    log::info("{}", status);
-    if (events.on_status) events.on_status(status);
+    last_status = now_is;
+    log::info("{}", now_is);
+    if (events.on_status) events.on_status(now_is);
 }
 
 // -------------------------------------------------------------------------------------- workers
@@ -183,6 +187,7 @@ void CoordinatorService::Impl::welcome_worker(const std::shared_ptr<links::Contr
              [this, node](const Error& reason) {
                  log::warning("worker {} is lost: {}", workers[node].name, reason.message);
                  workers.erase(node);
+                 knowledge->on_left(node);
                  DeploymentActions actions;
                  deployment.on_node_left(node, reason.message, actions);
                  act(actions);
@@ -251,6 +256,9 @@ void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Contr
             break;
         case Control::kStepTimes:
             return on_step_times(node, message.step_times());
+        case Control::kLinkProbed:
+            knowledge->on_probed(node, message.link_probed());
+            break;
         case Control::kPong:
             break;
         default:
@@ -262,21 +270,27 @@ void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Contr
 }
 
 void CoordinatorService::Impl::on_registered(NodeId node, const proto::Register& registration) {
+    const auto link = workers[node].link;
+    auto offer = knowledge->on_registered(
+        node, workers[node].name, links::reachable(registration.data_address(), link->peer()),
+        registration, [link](const proto::Control& message) { return link->send(message); });
+    if (!offer) {
+        workers.erase(node);
+        return refuse(link, offer.error().message);
+    }
     proto::Control answer;
     answer.mutable_registered()->set_node_id(node.value);
-    [[maybe_unused]] const auto told = workers[node].link->send(answer);
-    NodeOffer offer{
-        .node = node,
-        .name = workers[node].name,
-        .address = links::reachable(registration.data_address(), workers[node].link->peer())};
-    for (const auto& d : registration.devices()) {
-        offer.devices.push_back({d.name(), d.arithmetic_class(), d.free_bytes()});
-        log::info("worker {} brings {} with {} MiB free", offer.name, d.name(),
-                  d.free_bytes() >> 20);
-    }
-    DeploymentActions actions;
-    deployment.on_node_joined(std::move(offer), actions);
-    act(actions);
+    [[maybe_unused]] const auto told = link->send(answer);
+    // Whoever completes the number that is waited for waits until the links are measured.
+    const bool completes =
+        deployment.state() == DeploymentState::kWaiting &&
+        deployment.nodes().size() + knowledge->arriving() + 1 >= options.deployment.workers;
+    knowledge->take_in(std::move(*offer), completes, [this](NodeOffer arrived) {
+        DeploymentActions actions;
+        deployment.on_node_joined(std::move(arrived), actions);
+        act(actions);
+        report_status();
+    });
     report_status();
 }
 
@@ -293,6 +307,7 @@ void CoordinatorService::Impl::on_step_times(NodeId node, const proto::StepTimes
 
 /// The first steps are measured while the plan is prepared, before the scheduler has a pipeline.
 void CoordinatorService::Impl::observe(StageIndex stage, const StepSample& sample) {
+    knowledge->observe(stage, sample);
     if (!scheduler.running()) {
         if (early_samples.size() < kMaxStepSamples) early_samples.emplace_back(stage, sample);
         return;
@@ -318,7 +333,9 @@ void CoordinatorService::Impl::broadcast(const Plan& plan, const proto::Control&
 void CoordinatorService::Impl::act(const DeploymentActions& actions) {
     for (const auto& action : actions) {
         if (const auto* prepare = std::get_if<PrepareNodes>(&action)) {
-            if (events.on_plan) events.on_plan(prepare->plan);
+            if (auto kept = knowledge->on_plan(prepare->plan); !kept)
+                return broken(prepare->plan.epoch, kept.error());
+            if (events.on_plan) events.on_plan(prepare->plan, knowledge->forecast());
             early_samples.clear();
             proto::Control message;
             *message.mutable_prepare()->mutable_plan() =
@@ -436,7 +453,7 @@ void CoordinatorService::Impl::act(SchedulerActions& actions) {
         } else if (const auto* done = std::get_if<EmitDone>(&action)) {
             if (done->request == kWarmUp && deployment.plan()) {
                 deployment.on_warm(deployment.plan()->epoch);
-                if (events.on_ready) events.on_ready(*deployment.plan());
+                if (events.on_ready) events.on_ready(*deployment.plan(), knowledge->reached());
             }
             end_request(done->request, [&](GenerationSink& sink) { sink.on_done(done->usage); });
         } else if (const auto* failed = std::get_if<EmitError>(&action)) {
@@ -459,6 +476,7 @@ void CoordinatorService::Impl::send(const Batch& batch) {
     if (!to_first) return;  // the pipeline broke while these actions were carried out
     const Epoch epoch = deployment.plan()->epoch;
     proto::encode_rows({epoch, PipelineId(0), StageIndex(0)}, batch, 0, head);
+    knowledge->on_sent(batch);
     if (auto sent = to_first->send(head, {}, {}); !sent) broken(epoch, sent.error());
 }
 
@@ -484,6 +502,7 @@ void CoordinatorService::Impl::on_result(std::span<const std::byte> frame) {
                       {ErrorCode::kCorrupt, fmt::format("a result of epoch {} came in epoch {}",
                                                         header.epoch.value, plan.epoch.value)});
     }
+    knowledge->on_result(result);
     SchedulerActions actions;
     if (auto taken = scheduler.on_result(result, actions); !taken) {
         act(actions);
@@ -497,14 +516,19 @@ CoordinatorService::CoordinatorService(std::unique_ptr<Impl> impl) : impl_(std::
 CoordinatorService::~CoordinatorService() = default;
 
 Result<std::unique_ptr<CoordinatorService>> CoordinatorService::start(
-    boost::asio::io_context&, transport::Transport& transport, CoordinatorOptions options,
+    boost::asio::io_context& loop, transport::Transport& transport, CoordinatorOptions options,
     CoordinatorEvents events) {
     POTLUCK_ASSIGN(ModelFacts facts,
                    read_model_facts(options.model_path, options.model_id, options.rotary));
     POTLUCK_TRY(model::check_context(facts.config, options.deployment.plan.context));
     POTLUCK_TRY(check_kv_types(options.deployment.plan.kv, facts.config.head_dim));
-    auto impl =
-        std::make_unique<Impl>(transport, std::move(options), std::move(events), std::move(facts));
+    options.knowledge.model = facts.served.id;
+    auto knowledge = std::make_unique<ClusterKnowledge>(
+        loop, transport, std::move(options.knowledge),
+        read_model_parts(facts, options.deployment.plan.kv), facts.config.context_length);
+    POTLUCK_TRY(knowledge->prepare(options.deployment));
+    auto impl = std::make_unique<Impl>(transport, std::move(options), std::move(events),
+                                       std::move(facts), std::move(knowledge));
     transport::Limits limits;
     limits.max_head_bytes = proto::kMaxHeadBytes;
     limits.max_payload_bytes = 0;
@@ -536,14 +560,17 @@ const ServedModel* CoordinatorService::model() const {
 
 Health CoordinatorService::health() const {
     return {.ready = impl_->deployment.state() == DeploymentState::kReady,
-            .status = impl_->deployment.status()};
+            .status = impl_->status()};
+}
+
+std::string CoordinatorService::cluster() const {
+    return impl_->knowledge->json(impl_->deployment);
 }
 
 Result<RequestId> CoordinatorService::submit(GenerationRequest request,
                                              std::shared_ptr<GenerationSink> sink) {
     if (impl_->deployment.state() != DeploymentState::kReady) {
-        return error(ErrorCode::kPeerLost,
-                     "the cluster is not ready: " + impl_->deployment.status());
+        return error(ErrorCode::kPeerLost, "the cluster is not ready: " + impl_->status());
     }
     const RequestId id(impl_->next_request++);
     SchedulerActions actions;
