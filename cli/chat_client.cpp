@@ -240,10 +240,11 @@ Status stream_chat(const ChatOptions& options,
     }
 }
 
-Result<std::string> http_get(const std::string& host, std::uint16_t port, const std::string& path) {
+Result<std::string> http_get(const std::string& host, std::uint16_t port, const std::string& path,
+                             const std::string& key) {
     try {
         Call call(host, port);
-        POTLUCK_TRY(call.send(http::verb::get, path, ""));
+        POTLUCK_TRY(call.send(http::verb::get, path, "", key));
         POTLUCK_ASSIGN(std::string body, call.whole_body());
         error_code ec;
         const json::value value = json::parse(body, ec);

@@ -32,7 +32,8 @@ Status stream_chat(const ChatOptions& options,
                    const std::function<void(std::string_view)>& on_text);
 
 /// The body of GET `path`, whatever the status (/health says "not ready" with 503), unless it is
-/// one of the API's errors: that becomes ours.
-Result<std::string> http_get(const std::string& host, std::uint16_t port, const std::string& path);
+/// one of the API's errors: that becomes ours. `key`: of the API; empty: none is shown.
+Result<std::string> http_get(const std::string& host, std::uint16_t port, const std::string& path,
+                             const std::string& key = {});
 
 }  // namespace potluck::cli

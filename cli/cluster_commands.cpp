@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
-#include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -28,6 +28,7 @@
 #include "coordinator/api/server.h"
 #include "coordinator/service/coordinator_service.h"
 #include "coordinator/service/enrolment_desk.h"
+#include "coordinator/store/store.h"
 #include "security/state_files.h"
 #include "transport/address.h"
 #include "transport/tls.h"
@@ -60,11 +61,10 @@ std::chrono::milliseconds milliseconds(double seconds) {
     return std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(seconds));
 }
 
-/// `desk`: whether machines without a certificate may ask for one. Plans have larger epochs than
-/// `first_epoch`.
+/// `desk`: whether machines without a certificate may ask for one. `knowledge`: what is remembered.
 Status start(Coordinator& c, const ClusterOptions& options, const security::ClusterState& cluster,
              const std::string& listen, std::unique_ptr<coordinator::EnrolmentDesk> desk,
-             std::uint64_t first_epoch) {
+             coordinator::KnowledgeOptions knowledge) {
     c.desk = std::move(desk);
     transport::TlsOptions tls{.credentials = cluster.coordinator};
     if (c.desk) tls.on_anonymous = [&c](auto connection) { c.desk->accept(std::move(connection)); };
@@ -86,15 +86,19 @@ Status start(Coordinator& c, const ClusterOptions& options, const security::Clus
     settings.scheduler.queue_limit = options.queue_limit;
     settings.scheduler.patience = milliseconds(options.patience_s);
     settings.silence = std::chrono::milliseconds(options.silence_ms);
-    settings.deployment.first_epoch = first_epoch;
+    settings.knowledge = std::move(knowledge);
+    settings.knowledge.cluster_id = cluster.id;
+    if (options.objective) settings.knowledge.objective = *options.objective;
     coordinator::CoordinatorEvents events;
     events.on_status = [](const std::string& status) {
         if (status != "ready") std::cout << status << std::endl;  // on_ready says more
     };
-    events.on_plan = [](const coordinator::Plan& plan) {
-        std::cout << to_string(plan) << std::flush;
+    events.on_plan = [](const coordinator::Plan& plan, const std::string& forecast) {
+        std::cout << to_string(plan) << forecast << std::flush;
     };
-    events.on_ready = [&c, keyed = !options.keys.empty()](const coordinator::Plan&) {
+    events.on_ready = [&c, keyed = !options.keys.empty()](const coordinator::Plan&,
+                                                          const std::string& reached) {
+        if (!reached.empty()) std::cout << reached << "\n";
         std::cout << where_to_send(*c.api, *c.service->model(), keyed) << std::endl;
     };
     events.on_lost = [](const Error& reason) {
@@ -197,7 +201,11 @@ int run_up(const ClusterOptions& options) {
     const auto cluster = security::make_cluster("127.0.0.1:0", now);
     if (!cluster) return fail(cluster.error());
     Coordinator c;
-    if (auto started = start(c, options, *cluster, "127.0.0.1:0", nullptr, 0); !started)
+    // Who asks for so many workers on this machine wants them all to work.
+    coordinator::KnowledgeOptions knowledge{.objective = planner::Objective::kThroughput,
+                                            .use_all = true};
+    if (auto started = start(c, options, *cluster, "127.0.0.1:0", nullptr, std::move(knowledge));
+        !started)
         return fail(started.error());
     // The workers share this machine: each may take its part of what is free now.
     auto probe = make_devices("cpu", {.threads = 1});
@@ -246,13 +254,12 @@ int run_coordinator(const ClusterOptions& options) {
     Coordinator c;
     auto desk = std::make_unique<coordinator::EnrolmentDesk>(c.loop, cluster->authority,
                                                              security::open_registry(*directory));
-    // No epoch may come twice, also after a restart, of which nothing is remembered: more
-    // milliseconds pass than plans are made.
-    const auto first_epoch = std::chrono::duration_cast<std::chrono::milliseconds>(
-                                 std::chrono::system_clock::now().time_since_epoch())
-                                 .count();
-    if (auto started = start(c, options, *cluster, listen, std::move(desk),
-                             static_cast<std::uint64_t>(first_epoch));
+    coordinator::KnowledgeOptions knowledge{.use_all = options.use_all};
+    auto store = coordinator::store::open_sqlite_store(
+        (std::filesystem::path(*directory) / coordinator::store::kStoreFile).string(), cluster->id);
+    if (!store) return fail(store.error());
+    knowledge.store = std::move(*store);
+    if (auto started = start(c, options, *cluster, listen, std::move(desk), std::move(knowledge));
         !started)
         return fail(started.error());
     std::cout << fmt::format(

@@ -133,6 +133,9 @@ struct ClusterOptions {
     std::string dir;     ///< of `coordinator`: where `init` put the cluster
     std::string listen;  ///< for workers, of `coordinator`; empty: the cluster's port, everywhere
     std::vector<std::uint32_t> split;
+    /// What the planner's choice is the best for; empty: decode, and throughput for `up`.
+    std::optional<planner::Objective> objective;
+    bool use_all = false;  ///< of `coordinator`: every device gets a stage, as with `up`
     std::uint32_t context = 0;
     std::uint32_t slots = 8;
     std::uint64_t kv_tokens = 0;      ///< 0: context times slots, or what memory has
@@ -164,6 +167,7 @@ struct WorkerCommandOptions {
     DeviceOptions cpu;
     std::uint64_t memory_bytes = 0;
     std::uint32_t silence_ms = 750;  ///< after which the coordinator is taken for dead
+    bool measure = false;  ///< again, even if this machine was measured before
     bool verbose = false;
 };
 int run_worker(const WorkerCommandOptions& options);
@@ -206,5 +210,14 @@ struct ChatCommandOptions {
 };
 int run_chat(const ChatCommandOptions& options);
 int run_status(const std::string& host, std::uint16_t port);
+
+struct NodesOptions {
+    std::string host = "127.0.0.1";
+    std::uint16_t port = 8080;
+    std::string key;
+    bool json = false;
+};
+/// The machines of a running cluster, what they were measured to do, and its plan.
+int run_nodes(const NodesOptions& options);
 
 }  // namespace potluck::cli

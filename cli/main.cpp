@@ -90,9 +90,17 @@ void add_local(CLI::App& command, LocalModelOptions& local) {
     command.add_flag("--verbose,-v", local.verbose, "print load, prefill and decode times");
 }
 
+std::map<std::string, planner::Objective> objectives() {
+    return {{"decode", planner::Objective::kDecode},
+            {"prefill", planner::Objective::kPrefill},
+            {"throughput", planner::Objective::kThroughput}};
+}
+
 void add_dir(CLI::App& command, std::string& dir) {
     command
-        .add_option("--dir", dir, "where certificates are kept; default: ~/.local/share/potluck")
+        .add_option("--dir,--state", dir,
+                    "where certificates and what is remembered are kept; default: "
+                    "~/.local/share/potluck")
         ->type_name("DIR");
 }
 
@@ -108,8 +116,13 @@ void add_cluster(CLI::App& command, ClusterOptions& o) {
         ->capture_default_str();
     command
         .add_option("--split", o.split,
-                    "layers per device, in order, e.g. 3,3,2 (default: by memory)")
+                    "layers per device, in order, e.g. 3,3,2 (default: as the planner chooses)")
         ->delimiter(',');
+    command
+        .add_option("--objective", o.objective,
+                    "what the planner chooses the best for: decode (one user), prefill (one "
+                    "prompt), throughput (all slots; default of `up`)")
+        ->transform(CLI::CheckedTransformer(objectives()));
     command.add_option("--context", o.context,
                        "positions per request; 0: what the model was made for");
     command.add_option("--slots", o.slots, "answers made at once")
@@ -171,6 +184,7 @@ struct Program {
     ClusterOptions up, coordinator;
     WorkerCommandOptions worker;
     ChatCommandOptions chat, status;
+    NodesOptions nodes;
     KeyNewOptions key_new;
     InitOptions init;
     TokenOptions token;
@@ -222,6 +236,8 @@ void Program::add_cluster_commands() {
     add_dir(*c, coordinator.dir);
     c->add_option("--listen", coordinator.listen,
                   "where workers join; default: the port of `potluck init`, on all addresses");
+    c->add_flag("--use-all", coordinator.use_all,
+                "give every device a stage, also where that is slower");
     c->callback([this] { exit_code = run_coordinator(coordinator); });
 
     auto* w = app.add_subcommand("worker", "Bring this machine's devices to a coordinator");
@@ -246,6 +262,8 @@ void Program::add_cluster_commands() {
                   "use at most this much per device, e.g. 4GiB; 0: what is free")
         ->transform(CLI::AsSizeValue(false));
     add_silence(*w, worker.silence_ms, "the coordinator");
+    w->add_flag("--measure", worker.measure,
+                "measure this machine anew, even if its figures are known");
     w->add_flag("--verbose,-v", worker.verbose, "say more on stderr");
     w->callback([this] { exit_code = run_worker(worker); });
 }
@@ -300,6 +318,14 @@ void Program::add_client_commands() {
     s->add_option("--host", status.host)->capture_default_str();
     s->add_option("--port,-p", status.port)->capture_default_str();
     s->callback([this] { exit_code = run_status(status.host, status.port); });
+
+    auto* n = app.add_subcommand("nodes", "Show the machines of a running cluster and its plan");
+    n->add_option("--host", nodes.host)->capture_default_str();
+    n->add_option("--port,-p", nodes.port)->capture_default_str();
+    n->add_option("--key", nodes.key, "for clusters with keys; the variable hides it from ps")
+        ->envname("POTLUCK_KEY");
+    n->add_flag("--json", nodes.json, "as GET /v1/cluster says it");
+    n->callback([this] { exit_code = run_nodes(nodes); });
 }
 
 void Program::add_key_commands() {
@@ -472,10 +498,7 @@ void Program::add_plan() {
     add_cpu(*p, plan.cpu, "CPU threads of this machine; 0: all cores");
     p->add_option("--objective", plan.objective,
                   "decode (one user), prefill (one prompt) or throughput (all slots)")
-        ->transform(CLI::CheckedTransformer(std::map<std::string, planner::Objective>{
-            {"decode", planner::Objective::kDecode},
-            {"prefill", planner::Objective::kPrefill},
-            {"throughput", planner::Objective::kThroughput}}));
+        ->transform(CLI::CheckedTransformer(objectives()));
     p->add_option("--context", plan.context,
                   "positions per request; 0: 4096, or what the model was made for if less");
     p->add_option("--slots", plan.slots, "answers made at once")

@@ -17,8 +17,10 @@
 #include "coordinator/planner/known_cards.h"
 #include "coordinator/planner/model_parts.h"
 #include "coordinator/planner/planner.h"
+#include "coordinator/survey/model_parts.h"
 #include "engine/open_model.h"
-#include "kernels/cpu/limits.h"
+#include "worker/probe/device_probe.h"
+#include "worker/probe/probe_cache.h"
 
 namespace potluck::cli {
 namespace {
@@ -29,35 +31,9 @@ using planner::TensorOutline;
 
 constexpr std::uint32_t kDefaultContext = 4096;
 
-// What this engine attains of the limits that are measured here; docs/planning.md has the figures
-// that they come from.
-constexpr double kReadShare = 0.60;
-constexpr double kFewRowsShare = 0.22;
-constexpr double kManyRowsShare = 0.36;
-constexpr double kFloatShare = 0.12;
-constexpr double kLayerOverheadUs = 40;
-
 Result<ModelParts> parts_of_file(const std::string& path) {
     POTLUCK_ASSIGN(const engine::OpenModel model, engine::open_model(path));
-    const auto& config = model.description.config;
-    std::vector<TensorOutline> tensors;
-    for (const auto& t : model.file->tensors()) {
-        tensors.push_back({.name = std::string(t.name),
-                           .type = t.type,
-                           .elements = t.dims[0] * t.rows(),
-                           .bytes = t.bytes,
-                           .matrix = t.n_dims > 1});
-    }
-    return planner::make_model_parts({.name = std::filesystem::path(path).filename().string(),
-                                      .n_layers = config.n_layers,
-                                      .width = config.width,
-                                      .ffn_width = config.ffn_width,
-                                      .heads = config.heads,
-                                      .kv_heads = config.kv_heads,
-                                      .head_dim = config.head_dim,
-                                      .vocabulary = config.vocabulary,
-                                      .context_length = config.context_length},
-                                     tensors);
+    return coordinator::model_parts(*model.file, model.description.config);
 }
 
 Result<ModelParts> parts_of_shape(const std::string& shape, const std::string& type) {
@@ -103,23 +79,26 @@ Result<Inventory> read_inventory(const std::string& path) {
     return planner::parse_inventory(text, path);
 }
 
-/// This machine's cores, by what they and its memory are measured to do at best.
+/// This machine's cores, by what they were measured to do.
 Result<Inventory> measure_here(const DeviceOptions& options) {
-    std::cerr << "measuring this machine\n";
     POTLUCK_ASSIGN(const auto cpu, cpu_options(options));
     POTLUCK_ASSIGN(const auto here, kernels::cpu::make_cpu_device(cpu));
-    POTLUCK_ASSIGN(
-        const auto limits,
-        kernels::cpu::measure_limits({.cpu = cpu, .bytes = std::size_t{256} << 20, .passes = 5}));
-    const double peak = limits.int8_gops;
+    const worker::CachedProbeOptions cache{
+        .directory = worker::default_cache_directory(),
+        .software_version = POTLUCK_VERSION,
+        .on_measure = [] { std::cerr << "measuring this machine\n"; }};
+    POTLUCK_ASSIGN(const auto probe,
+                   worker::cached_probe(*here, cache, [&] { return worker::probe_device(*here); }));
     planner::Device device;
-    device.name = fmt::format("here/cpu ({} threads, {})", limits.threads,
-                              kernels::cpu::to_string(limits.isa));
+    device.name = "here/" + here->name();
     device.memory_bytes = here->free_bytes();
-    device.read_gbps = kReadShare * std::max(limits.read_small_gbps, limits.read_huge_gbps);
-    device.quantised = {{kFewRowsShare * peak, kFewRowsShare * peak, kManyRowsShare * peak}};
-    device.floats = {{kFloatShare * peak, kFloatShare * peak, kFloatShare * peak}};
-    device.layer_overhead_us = kLayerOverheadUs;
+    device.read_gbps = probe.read_gbps;
+    device.floats = device.quantised = {probe.attention_gops};
+    for (const auto& type : probe.types) {
+        device.by_type.push_back({type.type, {type.gops}});
+        device.types.push_back(type.type);
+    }
+    device.layer_overhead_us = probe.layer_overhead_us;
     device.arithmetic_class = here->arithmetic_class();
     Inventory inventory;
     inventory.nodes.push_back({"here"});

@@ -24,6 +24,8 @@
 #include "cli/state_directory.h"
 #include "security/state_files.h"
 #include "transport/tls.h"
+#include "worker/probe/device_probe.h"
+#include "worker/probe/probe_cache.h"
 #include "worker/service/enrol.h"
 #include "worker/service/worker_service.h"
 
@@ -109,6 +111,27 @@ Result<security::WorkerState> credentials(const WorkerCommandOptions& options) {
     return join(options, directory, std::move(token));
 }
 
+/// Measures each device, or recalls what was measured before. A device that cannot be measured
+/// works all the same.
+void measure(std::vector<worker::WorkerDevice>& devices, bool again) {
+    const worker::CachedProbeOptions options{
+        .directory = worker::default_cache_directory(),
+        .software_version = POTLUCK_VERSION,
+        .again = again,
+        .on_measure = [] { log::info("measuring this machine, once, for about two seconds"); }};
+    for (auto& [device, pace, probe] : devices) {
+        // A pace with times of its own says how long a batch takes, whatever it computes.
+        if (pace && pace->factor() == 0) continue;
+        auto measured =
+            worker::cached_probe(*device, options, [&] { return worker::probe_device(*device); });
+        if (!measured) {
+            log::warning("{} cannot be measured: {}", device->name(), measured.error().message);
+            continue;
+        }
+        probe = pace ? worker::slowed(std::move(*measured), pace->factor()) : std::move(*measured);
+    }
+}
+
 }  // namespace
 
 int run_worker(const WorkerCommandOptions& options) {
@@ -123,6 +146,7 @@ int run_worker(const WorkerCommandOptions& options) {
                                             "; join again with a new token"});
     }
     log::init(options.verbose ? log::Level::kInfo : log::Level::kWarning, "worker " + node->name);
+    measure(*devices, options.measure);
     boost::asio::io_context loop(1);
     auto transport =
         transport::make_tls_transport(loop, {.credentials = std::move(state->credentials)});

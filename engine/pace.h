@@ -27,6 +27,8 @@ class Pace {
 
     /// What a batch of `rows` shall take that took `measured`.
     nanoseconds time(std::size_t rows, nanoseconds measured) const;
+    /// Of the form "x3": how many times as long everything takes; 0: it has times of its own.
+    double factor() const { return factor_; }
     const std::string& text() const { return text_; }
 
   private:

@@ -15,6 +15,7 @@ packages=(
     libcli11-dev
     libexpected-dev
     libyaml-cpp-dev
+    libsqlite3-dev
     curl  # tools/quickstart.sh speaks to the cluster with it
 )
 dev_packages=(

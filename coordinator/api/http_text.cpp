@@ -73,6 +73,7 @@ Match match_path(std::string_view path) {
     if (path == "/v1/chat/completions") return {Route::kChat, "", "POST, OPTIONS"};
     if (path == "/v1/completions") return {Route::kCompletions, "", "POST, OPTIONS"};
     if (path == "/v1/models") return {Route::kModels, "", "GET, HEAD, OPTIONS"};
+    if (path == "/v1/cluster") return {Route::kCluster, "", "GET, HEAD, OPTIONS"};
     if (path == "/health") return {Route::kHealth, "", "GET, HEAD, OPTIONS"};
     if (path.starts_with(kModelPrefix) && path.size() > kModelPrefix.size())
         return {Route::kModel, percent_decoded(path.substr(kModelPrefix.size())),

@@ -44,6 +44,7 @@ enum class Route : std::uint8_t {
     kModels,
     kModel,  ///< Match::argument is the id
     kHealth,
+    kCluster,
     kPreflight,  ///< OPTIONS of a known path
     kNotFound,
     kMethodNotAllowed,

@@ -285,6 +285,7 @@ void Session::dispatch() {
         case Route::kModels:
         case Route::kModel:
         case Route::kHealth:
+        case Route::kCluster:
             return dispatch_get(match_);
         case Route::kPreflight: {
             const std::string asked(request["Access-Control-Request-Headers"]);
@@ -318,6 +319,7 @@ void Session::dispatch_get(const Match& match) {
             return reply(error_reply(model_not_found(match.argument)));
         return reply({200, model_body(*model), {}});
     }
+    if (match.route == Route::kCluster) return reply({200, context_->backend.cluster(), {}});
     const Health health = context_->backend.health();
     reply({health.ready ? 200U : 503U, health_body(health), {}});
 }

@@ -7,8 +7,19 @@
 #include <utility>
 
 namespace potluck::coordinator {
-
 namespace {
+
+/// What was chosen, as a list of devices and a split of them.
+void arrange(const std::vector<LayerShare>& chosen, std::vector<DeviceOffer>& devices,
+             PlanRequest& request) {
+    if (chosen.empty()) return;
+    std::vector<DeviceOffer> in_order;
+    for (const auto& share : chosen) {
+        in_order.push_back(devices[share.device]);
+        request.split.push_back(share.layers);
+    }
+    devices = std::move(in_order);
+}
 
 bool is_digit(char c) {
     return c >= '0' && c <= '9';
@@ -107,6 +118,8 @@ Result<Plan> Deployment::plan_for(const std::vector<NodeId>& nodes) const {
     }
     PlanRequest request = options_.plan;
     if (was_ready_ && request.split.size() != devices.size()) request.split.clear();
+    if (options_.choose && request.split.empty())
+        arrange(options_.choose(devices), devices, request);
     return make_plan(footprint_, config_, devices, request);
 }
 

@@ -14,6 +14,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -29,6 +30,14 @@ namespace potluck::coordinator {
 
 using std::chrono::nanoseconds;
 
+/// Layers for a device of a list.
+struct LayerShare {
+    std::size_t device = 0;  ///< index into the list
+    std::uint32_t layers = 0;
+};
+/// Chooses stages, in order, among devices that are there; empty: no opinion.
+using StageChooser = std::function<std::vector<LayerShare>(const std::vector<DeviceOffer>&)>;
+
 struct DeploymentOptions {
     std::size_t workers = 1;  ///< how many must be there before the first pipeline
     /// Of the first one. `split` is kept to for as many devices as it names; when some are lost,
@@ -37,6 +46,7 @@ struct DeploymentOptions {
     /// Plans get larger epochs than this: at least as large as any that these workers have seen
     /// from an earlier coordinator.
     std::uint64_t first_epoch = 0;
+    StageChooser choose;  ///< asked unless plan.split says; null: by memory
     /// After a link or stage broke without an end of its node: whether a node is gone shows soon.
     nanoseconds settle = std::chrono::milliseconds(100);
     nanoseconds first_retry = std::chrono::seconds(1);  ///< doubles with each failure

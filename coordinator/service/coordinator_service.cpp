@@ -45,11 +45,12 @@ void log_speculation(const EmitDone& done) {
 
 struct CoordinatorService::Impl {
     Impl(boost::asio::io_context& loop, transport::Transport& t, CoordinatorOptions o,
-         CoordinatorEvents e, ModelFacts f)
+         CoordinatorEvents e, ModelFacts f, std::unique_ptr<ClusterKnowledge> k)
         : transport(t),
           options(std::move(o)),
           events(std::move(e)),
           facts(std::move(f)),
+          knowledge(std::move(k)),
           deployment(options.deployment, facts.footprint, facts.config),
           scheduler(options.scheduler, facts.served.tokenizer, std::move(options.speculation)),
           workers(loop, options.silence,
@@ -90,11 +91,13 @@ struct CoordinatorService::Impl {
     void end_request(RequestId id, const std::function<void(GenerationSink&)>& last_word);
 
     void report_status();
+    std::string status() const { return knowledge->status(deployment); }
 
     transport::Transport& transport;
     CoordinatorOptions options;
     CoordinatorEvents events;
     ModelFacts facts;
+    std::unique_ptr<ClusterKnowledge> knowledge;
     Deployment deployment;
     Scheduler scheduler;
 
@@ -125,8 +128,8 @@ CoordinatorService::Impl::~Impl() {
 }
 
 void CoordinatorService::Impl::report_status() {
-    const std::string status = deployment.status();
-    if (status == last_status) return;
+    const std::string now_is = status();
+    if (now_is == last_status) return;
     // Loading changes a hundred times; a person wants to see it about once a second.
     const auto now = std::chrono::steady_clock::now();
     const bool again = deployment.state() == DeploymentState::kPreparing &&
@@ -134,9 +137,9 @@ void CoordinatorService::Impl::report_status() {
     if (again && now - last_report < kStatusInterval) return;
     last_report = now;
     last_state = deployment.state();
-    last_status = status;
-    log::info("{}", status);
-    if (events.on_status) events.on_status(status);
+    last_status = now_is;
+    log::info("{}", now_is);
+    if (events.on_status) events.on_status(now_is);
 }
 
 // -------------------------------------------------------------------------------------- workers
@@ -213,6 +216,7 @@ void CoordinatorService::Impl::welcome_results(const std::shared_ptr<links::Cont
 }
 
 void CoordinatorService::Impl::on_worker_lost(NodeId node, const Error& reason) {
+    knowledge->on_left(node);
     DeploymentActions actions;
     deployment.on_node_left(node, reason.message, actions);
     act(actions);
@@ -257,6 +261,9 @@ void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Contr
             break;
         case Control::kStepTimes:
             return on_step_times(node, message.step_times());
+        case Control::kLinkProbed:
+            knowledge->on_probed(node, message.link_probed());
+            break;
         default:
             log::warning("worker {} sent a message that is not for coordinators",
                          workers.name(node));
@@ -266,21 +273,24 @@ void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Contr
 }
 
 void CoordinatorService::Impl::on_registered(NodeId node, const proto::Register& registration) {
+    auto offer = knowledge->on_registered(
+        node, workers.name(node),
+        links::reachable(registration.data_address(), workers.peer(node)), registration,
+        [this, node](const proto::Control& message) { return workers.send(node, message); });
+    if (!offer) return workers.refuse(node, offer.error().message);
     proto::Control answer;
     answer.mutable_registered()->set_node_id(node.value);
-    workers.send(node, answer);
-    NodeOffer offer{.node = node,
-                    .name = workers.name(node),
-                    .address = links::reachable(registration.data_address(), workers.peer(node)),
-                    .last_epoch = registration.last_epoch()};
-    for (const auto& d : registration.devices()) {
-        offer.devices.push_back({d.name(), d.arithmetic_class(), d.free_bytes()});
-        log::info("worker {} brings {} with {} MiB free", offer.name, d.name(),
-                  d.free_bytes() >> 20);
-    }
-    DeploymentActions actions;
-    deployment.on_node_joined(std::move(offer), actions);
-    act(actions);
+    [[maybe_unused]] const auto told = workers.send(node, answer);
+    // Whoever completes the number that is waited for waits until the links are measured.
+    const bool completes =
+        !was_ready && deployment.state() == DeploymentState::kWaiting &&
+        deployment.nodes().size() + knowledge->arriving() + 1 >= options.deployment.workers;
+    knowledge->take_in(std::move(*offer), completes, [this](NodeOffer arrived) {
+        DeploymentActions actions;
+        deployment.on_node_joined(std::move(arrived), actions);
+        act(actions);
+        report_status();
+    });
     report_status();
 }
 
@@ -297,6 +307,7 @@ void CoordinatorService::Impl::on_step_times(NodeId node, const proto::StepTimes
 
 /// The first steps are measured while the plan is prepared, before the scheduler has a pipeline.
 void CoordinatorService::Impl::observe(StageIndex stage, const StepSample& sample) {
+    knowledge->observe(stage, sample);
     if (!scheduler.running()) {
         if (early_samples.size() < kMaxStepSamples) early_samples.emplace_back(stage, sample);
         return;
@@ -309,7 +320,9 @@ void CoordinatorService::Impl::observe(StageIndex stage, const StepSample& sampl
 void CoordinatorService::Impl::act(const DeploymentActions& actions) {
     for (const auto& action : actions) {
         if (const auto* prepare = std::get_if<PrepareNodes>(&action)) {
-            if (events.on_plan) events.on_plan(prepare->plan);
+            if (auto kept = knowledge->on_plan(prepare->plan); !kept)
+                return broken(prepare->plan.epoch, kept.error());
+            if (events.on_plan) events.on_plan(prepare->plan, knowledge->forecast());
             early_samples.clear();
             proto::Control message;
             *message.mutable_prepare()->mutable_plan() =
@@ -415,7 +428,7 @@ void CoordinatorService::Impl::tick() {
         deployment.on_time(time_now(), quiet, actions);
         act(actions);
         SchedulerActions ends;
-        scheduler.give_up_after(time_now(), deployment.status(), ends);
+        scheduler.give_up_after(time_now(), status(), ends);
         act(ends);
         report_status();
     });
@@ -468,6 +481,7 @@ void CoordinatorService::Impl::send(const Batch& batch) {
     if (!to_first) return;  // the pipeline broke while these actions were carried out
     const Epoch epoch = deployment.plan()->epoch;
     proto::encode_rows({epoch, PipelineId(0), StageIndex(0)}, batch, 0, head);
+    knowledge->on_sent(batch);
     if (auto sent = to_first->send(head, {}, {}); !sent) broken(epoch, sent.error());
 }
 
@@ -495,6 +509,7 @@ void CoordinatorService::Impl::on_result(std::span<const std::byte> frame) {
                       {ErrorCode::kCorrupt, fmt::format("a result of epoch {} came in epoch {}",
                                                         header.epoch.value, plan.epoch.value)});
     }
+    knowledge->on_result(result);
     SchedulerActions actions;
     scheduler.set_time(time_now());
     if (auto taken = scheduler.on_result(result, actions); !taken) {
@@ -509,7 +524,7 @@ void CoordinatorService::Impl::on_result(std::span<const std::byte> frame) {
             log::info("after {} changes of the pipeline {} rows were computed again",
                       counters.losses, counters.rows_recomputed);
         }
-        if (events.on_ready) events.on_ready(plan);
+        if (events.on_ready) events.on_ready(plan, knowledge->reached());
     }
     act(actions);
     report_status();
@@ -525,8 +540,13 @@ Result<std::unique_ptr<CoordinatorService>> CoordinatorService::start(
                    read_model_facts(options.model_path, options.model_id, options.rotary));
     POTLUCK_TRY(model::check_context(facts.config, options.deployment.plan.context));
     POTLUCK_TRY(check_kv_types(options.deployment.plan.kv, facts.config.head_dim));
+    options.knowledge.model = facts.served.id;
+    auto knowledge = std::make_unique<ClusterKnowledge>(
+        loop, transport, std::move(options.knowledge),
+        read_model_parts(facts, options.deployment.plan.kv), facts.config.context_length);
+    POTLUCK_TRY(knowledge->prepare(options.deployment));
     auto impl = std::make_unique<Impl>(loop, transport, std::move(options), std::move(events),
-                                       std::move(facts));
+                                       std::move(facts), std::move(knowledge));
     transport::Limits limits;
     limits.max_head_bytes = proto::kMaxHeadBytes;
     limits.max_payload_bytes = 0;
@@ -556,14 +576,17 @@ const ServedModel* CoordinatorService::model() const {
 
 Health CoordinatorService::health() const {
     return {.ready = impl_->deployment.state() == DeploymentState::kReady,
-            .status = impl_->deployment.status()};
+            .status = impl_->status()};
+}
+
+std::string CoordinatorService::cluster() const {
+    return impl_->knowledge->json(impl_->deployment);
 }
 
 Result<RequestId> CoordinatorService::submit(GenerationRequest request,
                                              std::shared_ptr<GenerationSink> sink) {
     if (!impl_->was_ready || !(impl_->scheduler.running() || impl_->scheduler.suspended())) {
-        return error(ErrorCode::kPeerLost,
-                     "the cluster is not ready: " + impl_->deployment.status());
+        return error(ErrorCode::kPeerLost, "the cluster is not ready: " + impl_->status());
     }
     const RequestId id(impl_->next_request++);
     SchedulerActions actions;

@@ -18,6 +18,7 @@
 #include "coordinator/api/backend.h"
 #include "coordinator/core/deployment.h"
 #include "coordinator/core/scheduler.h"
+#include "coordinator/service/cluster_knowledge.h"
 #include "transport/api.h"
 
 namespace potluck::coordinator {
@@ -27,17 +28,19 @@ struct CoordinatorOptions {
     std::string model_id;                ///< as clients name it; empty: the file's name
     std::string listen = "127.0.0.1:0";  ///< for workers
     model::RotaryOverride rotary;
-    DeploymentOptions deployment;
+    DeploymentOptions deployment;  ///< first epoch and choice of stages are filled in here
     SchedulerOptions scheduler;
     std::chrono::milliseconds silence{750};  ///< after which a worker is taken for dead
     std::unique_ptr<Speculation> speculation;  ///< null: nothing is drafted
+    KnowledgeOptions knowledge;
 };
 
 /// What the person who started it wants to see; all optional.
 struct CoordinatorEvents {
     std::function<void(const std::string& status)> on_status;  ///< a line changed
-    std::function<void(const Plan& plan)> on_plan;
-    std::function<void(const Plan& plan)> on_ready;    ///< a token came through every stage
+    std::function<void(const Plan& plan, const std::string& forecast)> on_plan;
+    /// A token came through every stage. `reached`: measured speed beside the predicted, or empty.
+    std::function<void(const Plan& plan, const std::string& reached)> on_ready;
     std::function<void(const Error& reason)> on_lost;  ///< the pipeline is gone; requests wait
 };
 
@@ -56,6 +59,7 @@ class CoordinatorService : public Backend {
 
     const ServedModel* model() const override;
     Health health() const override;
+    std::string cluster() const override;
     Result<RequestId> submit(GenerationRequest request,
                              std::shared_ptr<GenerationSink> sink) override;
     std::chrono::seconds retry_after() const override;

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "base/log.h"
+#include "coordinator/survey/model_parts.h"
 #include "model/gguf/gguf.h"
 
 namespace potluck::coordinator {
@@ -75,6 +76,11 @@ Result<ModelFacts> read_model_facts(const std::string& path, const std::string& 
     served.default_sampler.temperature = 1;
     read_recommended_sampling(*file, served.default_sampler);
     return facts;
+}
+
+Result<planner::ModelParts> read_model_parts(const ModelFacts& facts, const KvTypes& kv) {
+    POTLUCK_ASSIGN(const auto file, model::gguf::Gguf::open(facts.path));
+    return model_parts(*file, facts.config, kv);
 }
 
 }  // namespace potluck::coordinator

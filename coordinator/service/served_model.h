@@ -4,6 +4,7 @@
 
 #include "base/result.h"
 #include "coordinator/api/backend.h"
+#include "coordinator/planner/model_parts.h"
 #include "model/graph/architecture.h"
 
 namespace potluck::coordinator {
@@ -21,5 +22,9 @@ struct ModelFacts {
 /// Opens the file, checks that this build can run it, and loads its tokenizer and chat template.
 Result<ModelFacts> read_model_facts(const std::string& path, const std::string& id,
                                     const model::RotaryOverride& rotary);
+
+/// The same model as the planner sees it, with a cache of these types. Errors as
+/// planner::make_model_parts.
+Result<planner::ModelParts> read_model_parts(const ModelFacts& facts, const KvTypes& kv);
 
 }  // namespace potluck::coordinator

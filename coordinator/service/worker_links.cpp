@@ -46,7 +46,8 @@ void WorkerLinks::receive(NodeId node, const proto::Control& message) {
     if (message.has_ping()) {
         proto::Control answer;
         answer.mutable_pong()->set_nonce(message.ping().nonce());
-        return send(node, answer);
+        [[maybe_unused]] const auto sent = send(node, answer);
+        return;
     }
     events_.on_message(node, message);
 }
@@ -97,11 +98,24 @@ std::string WorkerLinks::peer(NodeId node) const {
     return found == workers_.end() ? "" : found->second.link->peer();
 }
 
-void WorkerLinks::send(NodeId node, const proto::Control& message) {
+Status WorkerLinks::send(NodeId node, const proto::Control& message) {
+    const auto found = workers_.find(node);
+    if (found == workers_.end()) return error(ErrorCode::kPeerLost, "the worker is gone");
+    auto sent = found->second.link->send(message);
+    if (!sent) log::warning("worker {}: {}", found->second.name, sent.error().message);
+    return sent;
+}
+
+void WorkerLinks::refuse(NodeId node, const std::string& why) {
     const auto found = workers_.find(node);
     if (found == workers_.end()) return;
-    if (auto sent = found->second.link->send(message); !sent)
-        log::warning("worker {}: {}", found->second.name, sent.error().message);
+    log::warning("worker {}: refused: {}", found->second.name, why);
+    proto::Control answer;
+    *answer.mutable_hello() = links::make_hello(proto::Hello::CONTROL, "coordinator");
+    answer.mutable_hello()->set_refused(proto::to_utf8(why));
+    found->second.link->send_last(answer);
+    workers_.erase(found);
+    events_.on_lost(node, {ErrorCode::kCorrupt, why});
 }
 
 void WorkerLinks::send(const Plan& plan, const proto::Control& message) {
@@ -109,13 +123,13 @@ void WorkerLinks::send(const Plan& plan, const proto::Control& message) {
     for (const auto& stage : plan.stages) {
         if (std::find(told.begin(), told.end(), stage.node) != told.end()) continue;
         told.push_back(stage.node);
-        send(stage.node, message);
+        [[maybe_unused]] const auto sent = send(stage.node, message);
     }
 }
 
 void WorkerLinks::send_to_all(const proto::Control& message) {
     for (const auto& [node, worker] : workers_)
-        send(node, message);
+        [[maybe_unused]] const auto sent = send(node, message);
 }
 
 }  // namespace potluck::coordinator

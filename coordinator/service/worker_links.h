@@ -47,9 +47,12 @@ class WorkerLinks {
     std::string name(NodeId node) const { return identity(node).name; }
     std::string peer(NodeId node) const;  ///< where its connection comes from
 
-    void send(NodeId node, const proto::Control& message);
+    /// kPeerLost if it is not here; what else goes wrong is logged, too.
+    Status send(NodeId node, const proto::Control& message);
     /// Once to every worker with a stage of the plan.
     void send(const Plan& plan, const proto::Control& message);
+    /// Tells a worker why it is not wanted and closes its link; on_lost follows.
+    void refuse(NodeId node, const std::string& why);
     void send_to_all(const proto::Control& message);
 
   private:

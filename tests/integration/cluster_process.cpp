@@ -49,6 +49,8 @@ pid_t spawn(const std::vector<std::string>& arguments, const std::string& in,
     argv.push_back(nullptr);
     const pid_t pid = ::fork();
     if (pid != 0) return pid;
+    // What machines are measured to do is kept among builds' files, not the user's.
+    ::setenv("XDG_CACHE_HOME", POTLUCK_BINARY_DIR "/cache", 1);
     const int input = ::open(in.c_str(), O_RDONLY);
     const int output = ::open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     const int errors =

@@ -60,7 +60,9 @@ class Join : public ::testing::Test {
         return trimmed(run_program(arguments).out);
     }
     std::vector<std::string> coordinator(int workers) const {
-        return {"--dir", dir("home"), "--listen", address_, "--workers", std::to_string(workers)};
+        // Each is to have a part in the answers, however fast the other one is.
+        return {"--dir",    dir("home"), "--listen", address_, "--workers", std::to_string(workers),
+                "--use-all"};
     }
     std::vector<std::string> worker(const std::string& name, const std::string& token = {}) const {
         std::vector<std::string> arguments = {"worker",      "--dir",     dir(name),

@@ -17,9 +17,11 @@
 #include "worker/service/coordinator_link.h"
 #include "worker/service/executor.h"
 #include "worker/service/hosted_stage.h"
+#include "worker/service/link_prober.h"
 #include "worker/service/load_job.h"
 #include "worker/service/loop_signal.h"
 #include "worker/service/receivers.h"
+#include "worker/service/registration.h"
 #include "worker/service/report_timer.h"
 
 namespace potluck::worker {
@@ -76,6 +78,8 @@ struct WorkerService::Impl {
     ReportTimer report_times{loop, kStepTimesInterval, [this] { send_step_times(); }};
     std::unique_ptr<LoopSignal> signal;
     std::vector<std::unique_ptr<Executor>> executors;
+    std::vector<std::optional<DeviceProbe>> probes;  ///< of the executors' devices
+    LinkProber prober{transport, options.name, [this](const auto& message) { tell(message); }};
     std::unique_ptr<transport::Listener> listener;
     std::unique_ptr<CoordinatorLink> coordinator;
     std::vector<std::shared_ptr<links::ControlLink>> greeting;  ///< accepted, not yet greeted
@@ -137,6 +141,7 @@ Status WorkerService::Impl::start(std::vector<WorkerDevice> devices) {
                 executor->poll(events);
         }));
     for (auto& device : devices) {
+        probes.push_back(std::move(device.probe));
         executors.push_back(std::make_unique<Executor>(
             std::move(device.device), std::move(device.pace), [this] { signal->notify(); }));
     }
@@ -202,21 +207,13 @@ void WorkerService::Impl::register_devices() {
     auto& registration = *message.mutable_register_();
     registration.set_data_address(listener->address());
     registration.set_last_epoch(plan.epoch());
-    for (const auto& executor : executors) {
-        const auto& device = executor->device();
-        auto& d = *registration.add_devices();
-        d.set_name(executor->name());
-        d.set_arithmetic_class(device.arithmetic_class());
+    registration.set_probes_links(true);
+    for (std::size_t i = 0; i < executors.size(); ++i) {
         // Weights that are kept count as free: a plan uses them or lets them go.
         const std::uint64_t free =
-            device.free_bytes() / executors.size() + executor->weight_bytes();
-        d.set_free_bytes(options.memory_bytes == 0 ? free : std::min(free, options.memory_bytes));
-        for (const auto& type : tensor_types()) {
-            if (!device.unsupported(
-                    {.op = kernels::OpKind::kMatmul, .type = type.type, .columns = 256})) {
-                d.add_weight_types(std::string(type.name));
-            }
-        }
+            executors[i]->device().free_bytes() / executors.size() + executors[i]->weight_bytes();
+        const std::uint64_t most = options.memory_bytes == 0 ? free : options.memory_bytes;
+        *registration.add_devices() = describe(*executors[i], std::min(free, most), probes[i]);
     }
     tell(message);
 }
@@ -239,6 +236,8 @@ void WorkerService::Impl::on_control(const proto::Control& message) {
                     stage->core.cancel(SeqId(entry.seq()), entry.generation());
             }
             return;
+        case Control::kProbeLink:
+            return prober.probe(message.probe_link());
         case Control::kShutdown:
             log::info("leaving: {}", message.shutdown().reason());
             return on_shutdown();
@@ -432,6 +431,8 @@ void WorkerService::Impl::accept(std::shared_ptr<transport::Connection> connecti
         const auto self = link->lock();
         if (!self) return;
         forget(self);
+        if (message.has_hello() && message.hello().role() == proto::Hello::PROBE)
+            return prober.greet(self, message.hello());
         if (!message.has_hello() || message.hello().role() != proto::Hello::DATA) {
             log::warning("{} does not begin with a data greeting", self->peer());
             return self->close();

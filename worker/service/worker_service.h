@@ -18,6 +18,7 @@
 #include "engine/pace.h"
 #include "kernels/api/device.h"
 #include "transport/api.h"
+#include "worker/probe/device_probe.h"
 
 namespace potluck::worker {
 
@@ -33,6 +34,7 @@ struct WorkerOptions {
 struct WorkerDevice {
     std::unique_ptr<kernels::Device> device;
     std::optional<engine::Pace> pace;  ///< how long its batches shall take, for tests and shows
+    std::optional<DeviceProbe> probe;  ///< what it was measured to do; empty: it was not
 };
 
 class WorkerService {

@@ -66,7 +66,7 @@ TEST(Keys, NothingIsOpenButHealth) {
     EXPECT_EQ(server.client("wrong").get("/health").status, 200U);
     EXPECT_EQ(server.client("").get(kChat, "OPTIONS").status, 204U);
     for (const char* path :
-         {"/v1/models", "/v1/models/tiny-coder", "/v1/nothing", "/metrics", "/"}) {
+         {"/v1/models", "/v1/models/tiny-coder", "/v1/cluster", "/v1/nothing", "/metrics", "/"}) {
         const HttpResponse refused = server.client("").get(path);
         EXPECT_EQ(refused.status, 401U) << path;
         EXPECT_EQ(refused.headers.at("www-authenticate"), "Bearer");

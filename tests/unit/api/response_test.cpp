@@ -191,6 +191,8 @@ TEST(Routes, Lead) {
     EXPECT_EQ(route("POST", "/v1/completions?x=1"), Route::kCompletions);
     EXPECT_EQ(route("GET", "/v1/models"), Route::kModels);
     EXPECT_EQ(route("HEAD", "/health"), Route::kHealth);
+    EXPECT_EQ(route("GET", "/v1/cluster"), Route::kCluster);
+    EXPECT_EQ(route("POST", "/v1/cluster"), Route::kMethodNotAllowed);
     EXPECT_EQ(match_route("GET", "/v1/models/a%2Fb%zz%4").argument, "a/b%zz%4");
     EXPECT_EQ(match_route("GET", "/v1/models/a/b").argument, "a/b");
     EXPECT_EQ(route("GET", "/v1/models/"), Route::kNotFound);

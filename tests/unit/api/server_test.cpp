@@ -137,6 +137,15 @@ TEST(Server, TellsItsHealth) {
     EXPECT_EQ(refused.error("message"), "no model is being served: loading 41 %");
 }
 
+TEST(Server, TellsOfTheCluster) {
+    TestServer server;
+    server.on_loop([&] { server.backend().cluster_now = R"({"nodes":[]})"; });
+    const HttpResponse told = HttpClient(server.port()).get("/v1/cluster");
+    EXPECT_EQ(told.status, 200U);
+    EXPECT_EQ(told.headers.at("content-type"), "application/json");
+    EXPECT_EQ(told.body, R"({"nodes":[]})");
+}
+
 TEST(Server, HeadAndOptionsAndWrongMethods) {
     TestServer server;
     HttpClient client(server.port());

@@ -364,5 +364,51 @@ TEST(Deployment, TheSmallestPoolCounts) {
     EXPECT_EQ(player.deployment().plan()->kv_pages, 5U);
 }
 
+TEST(Deployment, EpochsGoOnWhereTheyWere) {
+    Player player({.workers = 1, .first_epoch = 41});
+    EXPECT_EQ(player.play("join a"), "prepare 41 on a");
+    EXPECT_EQ(player.play("leave a: gone"), "stop: worker a is lost: gone");
+    EXPECT_EQ(player.play("join a"), "prepare 42 on a");
+}
+
+TEST(Deployment, StagesAreChosenByWhoeverIsAsked) {
+    std::size_t asked_of = 0;
+    DeploymentOptions options{.workers = 3};
+    options.choose = [&](const std::vector<DeviceOffer>& devices) {
+        asked_of = devices.size();
+        return std::vector<LayerShare>{{2, 3}, {0, 1}};
+    };
+    Player player(options);
+    expect_steps(player, {{"join a", "", "waiting for workers: 1 of 3"},
+                          {"join b", "", "waiting for workers: 2 of 3"},
+                          {"join c", "prepare 1 on ca", "loading 0 %"}});
+    EXPECT_EQ(asked_of, 3U);
+    const auto& stages = player.deployment().plan()->stages;
+    ASSERT_EQ(stages.size(), 2U);
+    EXPECT_EQ(stages[0].part.end, 3U);
+    EXPECT_EQ(stages[1].part.begin, 3U);
+}
+
+TEST(Deployment, ASplitByHandIsNotAskedAbout) {
+    DeploymentOptions options{.workers = 2, .plan = {.split = {1, 3}}};
+    options.choose = [](const std::vector<DeviceOffer>&) {
+        ADD_FAILURE();
+        return std::vector<LayerShare>{};
+    };
+    Player player(options);
+    player.play("join a");
+    EXPECT_EQ(player.play("join b"), "prepare 1 on ab");
+    EXPECT_EQ(player.deployment().plan()->stages[0].part.end, 1U);
+}
+
+TEST(Deployment, WithoutAnOpinionItGoesByMemory) {
+    DeploymentOptions options{.workers = 2};
+    options.choose = [](const std::vector<DeviceOffer>&) { return std::vector<LayerShare>{}; };
+    Player player(options);
+    player.play("join a");
+    EXPECT_EQ(player.play("join b"), "prepare 1 on ab");
+    EXPECT_EQ(player.deployment().plan()->stages[0].part.end, 2U);
+}
+
 }  // namespace
 }  // namespace potluck::coordinator

@@ -41,6 +41,20 @@ TEST(Control, RoundTrip) {
     EXPECT_EQ(decoded->hello().epoch(), 0x0102030405060708U);
 }
 
+TEST(Control, GoldenRegisterOfBeforeDevicesWereMeasured) {
+    const auto golden = read_hex("control_register.hex");
+    ASSERT_FALSE(golden.empty());
+    const auto decoded = decode_control(golden);
+    ASSERT_TRUE(decoded) << decoded.error().message;
+    const auto& registration = decoded->register_();
+    EXPECT_EQ(registration.data_address(), "h:1");
+    EXPECT_FALSE(registration.probes_links());
+    ASSERT_EQ(registration.devices_size(), 1);
+    EXPECT_EQ(registration.devices(0).free_bytes(), std::uint64_t{1} << 33);
+    EXPECT_FALSE(registration.devices(0).has_probe());
+    EXPECT_EQ(encode_control(*decoded), golden);
+}
+
 TEST(Control, GoldenPing) {
     Control control;
     control.mutable_ping()->set_nonce(300);

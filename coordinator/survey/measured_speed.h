@@ -1,0 +1,49 @@
+#pragma once
+
+// How fast a pipeline turns out to be, to be shown beside what was predicted. Pure.
+
+#include <chrono>
+#include <cstddef>
+#include <vector>
+
+#include "base/ids.h"
+#include "coordinator/core/cost_curve.h"
+
+namespace potluck::coordinator {
+
+/// Rows from which a step counts as one of a prompt.
+inline constexpr std::uint32_t kPromptRows = 32;
+
+class MeasuredSpeed {
+  public:
+    /// A new pipeline: nothing is known of it.
+    void reset(std::size_t stages);
+    /// What a stage took to compute a batch.
+    void observe(StageIndex stage, const StepSample& sample);
+    /// What a batch of one row took from the coordinator through all stages and back, alone. The
+    /// first one, which finds everything cold, does not count.
+    void observe_trip(std::chrono::nanoseconds time);
+
+    /// Tokens a second of one user: by whole trips, or while there were none by the stages' times
+    /// alone, without links. 0: not known.
+    double decode_tps() const;
+    /// Tokens a second of a long prompt: of the slowest stage, with as many rows as steps had.
+    double prefill_tps() const;
+
+  private:
+    /// Recent values weigh more.
+    struct Mean {
+        double value = 0;
+        std::size_t count = 0;
+        void add(double v);
+    };
+    struct Stage {
+        Mean one_row_s;
+        Mean prompt_row_s;
+    };
+    std::vector<Stage> stages_;
+    Mean trip_s_;
+    bool warm_ = false;
+};
+
+}  // namespace potluck::coordinator
