@@ -139,8 +139,7 @@ std::string ClusterKnowledge::json(const Deployment& deployment) const {
         {"planner", no_plan_reason_},
         {"predicted", plan && predicted_ ? to_json(predicted_->decode_tps, predicted_->prefill_tps)
                                          : json::object()},
-        {"measured",
-         plan ? to_json(measured_.decode_tps(), measured_.prefill_tps()) : json::object()},
+        {"measured", plan ? to_json(speed().decode_tps, speed().prefill_tps) : json::object()},
         {"plans", std::move(history)}};
     return json::serialize(out);
 }

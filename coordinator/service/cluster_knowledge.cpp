@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
@@ -199,8 +200,7 @@ std::string ClusterKnowledge::forecast() const {
 }
 
 std::string ClusterKnowledge::reached() const {
-    const double decode = measured_.decode_tps();
-    const double prefill = measured_.prefill_tps();
+    const auto [decode, prefill] = speed();
     if (decode == 0) return {};
     std::string text = fmt::format("measured {:.1f} tok/s for one user", decode);
     if (predicted_) text += fmt::format(" (predicted {:.1f})", predicted_->decode_tps);
@@ -228,14 +228,20 @@ void ClusterKnowledge::on_result(const StepResult& result) {
     lone_since_.reset();
 }
 
+store::Speed ClusterKnowledge::speed() const {
+    const double chunks =
+        std::max(1.0, static_cast<double>(wish_.work.prompt) / std::max(wish_.work.chunk, 1U));
+    return {measured_.decode_tps(), measured_.prefill_tps(chunks)};
+}
+
 void ClusterKnowledge::keep_measured(bool at_once) {
     const auto now = Clock::now();
     if (epoch_.value == 0 || (!at_once && now - measured_kept_ < kMeasuredInterval)) return;
-    const store::Speed speed{measured_.decode_tps(), measured_.prefill_tps()};
-    if (speed == store::Speed{}) return;
+    const store::Speed reached = speed();
+    if (reached == store::Speed{}) return;
     measured_kept_ = now;
-    const auto write = [epoch = epoch_, speed](store::Store& to) {
-        return to.remember_measured(epoch, speed);
+    const auto write = [epoch = epoch_, reached](store::Store& to) {
+        return to.remember_measured(epoch, reached);
     };
     if (!at_once) return later(write);
     if (auto written = write(*options_.store); !written)

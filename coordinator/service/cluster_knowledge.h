@@ -90,6 +90,8 @@ class ClusterKnowledge {
     void keep_measured(bool now);
     void later(std::function<Status(store::Store&)> write);
     std::string name_of(NodeId node) const;
+    /// Measured for what is predicted.
+    store::Speed speed() const;
 
     KnowledgeOptions options_;
     Result<planner::ModelParts> parts_;

@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::uint32_t kDepth = 128;
 constexpr std::uint32_t kPrompt = 512;
+/// Rows of a step of such a prompt, about what the scheduler makes of it.
+constexpr std::uint32_t kChunk = 128;
 
 struct Place {
     NodeId node;
@@ -78,7 +80,8 @@ planner::Workload workload_of(const PlanRequest& request, std::uint32_t context_
     work.slots = std::clamp<std::uint32_t>(request.slots, 1, 256);
     work.depth = std::min(kDepth, work.context);
     work.prompt = std::min(kPrompt, work.context);
-    work.chunk = std::max<std::uint32_t>(std::min(request.max_batch_rows, work.prompt), 1);
+    work.chunk =
+        std::max<std::uint32_t>(std::min({request.max_batch_rows, work.prompt, kChunk}), 1);
     return work;
 }
 

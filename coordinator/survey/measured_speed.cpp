@@ -47,13 +47,15 @@ double MeasuredSpeed::decode_tps() const {
     return sum > 0 ? 1 / sum : 0;
 }
 
-double MeasuredSpeed::prefill_tps() const {
+double MeasuredSpeed::prefill_tps(double chunks) const {
+    double sum = 0;
     double slowest = 0;
     for (const auto& stage : stages_) {
         if (stage.prompt_row_s.count == 0) return 0;
+        sum += stage.prompt_row_s.value;
         slowest = std::max(slowest, stage.prompt_row_s.value);
     }
-    return slowest > 0 ? 1 / slowest : 0;
+    return slowest > 0 ? chunks / (sum + (chunks - 1) * slowest) : 0;
 }
 
 }  // namespace potluck::coordinator

@@ -27,8 +27,10 @@ class MeasuredSpeed {
     /// Tokens a second of one user: by whole trips, or while there were none by the stages' times
     /// alone, without links. 0: not known.
     double decode_tps() const;
-    /// Tokens a second of a long prompt: of the slowest stage, with as many rows as steps had.
-    double prefill_tps() const;
+    /// Tokens a second of a prompt of `chunks` equal chunks, by the stages' times for a row of
+    /// steps that had many: the first chunk passes all stages, every further one takes what the
+    /// slowest stage takes. 0: not known.
+    double prefill_tps(double chunks) const;
 
   private:
     /// Recent values weigh more.

@@ -157,7 +157,7 @@ TEST(Commands, PlanRanksDescribedMachines) {
 TEST(Commands, PlanMeasuresThisMachine) {
     const auto plan = run_program({"plan", "--threads", "1"});
     EXPECT_EQ(plan.exit_code, 0) << plan.err;
-    EXPECT_NE(plan.out.find("one device: here/cpu (1 threads"), std::string::npos) << plan.out;
+    EXPECT_NE(plan.out.find("one device: here/cpu (1 thread,"), std::string::npos) << plan.out;
 }
 
 TEST(Commands, PlanRefusesWhatItCannotRead) {

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 
 #include <boost/json.hpp>
@@ -121,13 +122,17 @@ class Restart : public ::testing::Test {
 };
 
 TEST_F(Restart, EpochsGoOnAndPlansAreRemembered) {
-    const Process worker({"worker", "--dir", root_ + "/attic", "--name", "attic", "--listen",
-                          "127.0.0.1:0", "--threads", "1", "--join", token_, "--coordinator",
-                          address_});
+    std::optional<Process> worker;  // it stays, and comes back by itself
     std::int64_t epoch = 0;
     for (const int round : {1, 2}) {
         Cluster cluster(coordinator(), "coordinator");
-        ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output();
+        ASSERT_TRUE(cluster.wait_for("listening at")) << cluster.output();
+        if (!worker) {
+            worker.emplace(std::vector<std::string>{"worker", "--dir", root_ + "/attic", "--name",
+                                                    "attic", "--listen", "127.0.0.1:0", "--threads",
+                                                    "1", "--join", token_});
+        }
+        ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output() << worker->output();
         const auto told = cluster_json(cluster);
         EXPECT_GT(told.at("epoch").as_int64(), epoch);
         epoch = told.at("epoch").as_int64();

@@ -19,7 +19,7 @@ TEST(MeasuredSpeed, NothingIsKnownUntilEveryStageSaidSomething) {
     EXPECT_EQ(speed.decode_tps(), 0);
     speed.observe(StageIndex(1), {.rows = 1, .keys = 1, .time = milliseconds(30)});
     EXPECT_DOUBLE_EQ(speed.decode_tps(), 25);
-    EXPECT_EQ(speed.prefill_tps(), 0);
+    EXPECT_EQ(speed.prefill_tps(4), 0);
 }
 
 TEST(MeasuredSpeed, AWholeTripCountsMoreThanItsStages) {
@@ -33,15 +33,18 @@ TEST(MeasuredSpeed, AWholeTripCountsMoreThanItsStages) {
     EXPECT_DOUBLE_EQ(speed.decode_tps(), 40);
 }
 
-TEST(MeasuredSpeed, PromptsGoByTheSlowestStage) {
+TEST(MeasuredSpeed, ALongPromptGoesByTheSlowestStage) {
     MeasuredSpeed speed;
     speed.reset(2);
     for (const std::uint32_t rows : {kPromptRows - 1, 2U})  // few rows say nothing of prompts
         speed.observe(StageIndex(0), {.rows = rows, .keys = 1, .time = milliseconds(1)});
-    EXPECT_EQ(speed.prefill_tps(), 0);
+    EXPECT_EQ(speed.prefill_tps(4), 0);
     speed.observe(StageIndex(0), {.rows = 100, .keys = 1, .time = milliseconds(100)});
     speed.observe(StageIndex(1), {.rows = 100, .keys = 1, .time = milliseconds(400)});
-    EXPECT_DOUBLE_EQ(speed.prefill_tps(), 250);
+    // One chunk: 1 ms and 4 ms a row. Four: the first as that, three more of 4 ms a row.
+    EXPECT_DOUBLE_EQ(speed.prefill_tps(1), 200);
+    EXPECT_DOUBLE_EQ(speed.prefill_tps(4), 4 / 0.017);
+    EXPECT_NEAR(speed.prefill_tps(1e6), 250, 0.1);
 }
 
 TEST(MeasuredSpeed, RecentTimesWeighMore) {
