@@ -105,6 +105,12 @@ struct SimulateSchedulerOptions {
     bool json = false;
 };
 int run_simulate_scheduler(const SimulateSchedulerOptions& options);
+
+struct SimulateSpeculationOptions {
+    std::vector<std::string> scenarios;  ///< files
+    std::string speculation = "auto";
+};
+int run_simulate_speculation(const SimulateSpeculationOptions& options);
 struct PlanCommandOptions {
     std::string model;  ///< a file, or "SHAPE:TYPE" of one that is not at hand
     std::string nodes;  ///< inventory; empty: this machine, measured

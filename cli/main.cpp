@@ -180,6 +180,7 @@ struct Program {
     PerplexityOptions perplexity;
     BenchOptions bench;
     SimulateSchedulerOptions simulate;
+    SimulateSpeculationOptions simulate_speculation;
     PlanCommandOptions plan;
     ClusterOptions up, coordinator;
     WorkerCommandOptions worker;
@@ -485,6 +486,12 @@ void Program::add_simulate() {
     c->add_flag("--no-compare", o.no_compare, "leave out the best constant micro-batching");
     c->add_flag("--json", o.json, "print one JSON object");
     c->callback([this] { exit_code = run_simulate_scheduler(simulate); });
+    auto* d = s->add_subcommand("speculation", "One stream with drafts on described hardware");
+    d->add_option("scenario", simulate_speculation.scenarios, "YAML files")->required();
+    d->add_option("--speculation", simulate_speculation.speculation,
+                  "auto, off, or a drafter, e.g. forced:0.7")
+        ->capture_default_str();
+    d->callback([this] { exit_code = run_simulate_speculation(simulate_speculation); });
 }
 
 void Program::add_plan() {

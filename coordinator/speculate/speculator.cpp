@@ -16,7 +16,7 @@
 namespace potluck::coordinator {
 namespace {
 
-constexpr std::size_t kReadPerCall = 2048;  ///< tokens of a long prompt
+constexpr std::size_t kReadPerCall = 512;  ///< tokens of a long prompt
 /// Jobs ahead are given up for a round together if that is better by so much.
 constexpr double kToSwitch = 1.15;
 

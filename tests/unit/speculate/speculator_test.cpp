@@ -5,7 +5,7 @@
 #include "base/rng.h"
 #include "coordinator/speculate/debt_account.h"
 #include "coordinator/speculate/draft_choice.h"
-#include "replay.h"
+#include "tests/support/replay.h"
 
 namespace potluck::coordinator {
 namespace {
@@ -157,7 +157,7 @@ TEST(Speculator, ALongPromptIsReadInPieces) {
         if (!speculation->propose(1, {}, 4, costs).tokens.empty()) first = i;
     }
     EXPECT_GE(first, 1U);
-    EXPECT_LE(first, 12U);
+    EXPECT_LE(first, 15U);
 }
 
 TEST(Speculator, StrangersAndLatecomersAreIgnored) {

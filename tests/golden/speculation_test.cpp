@@ -1,51 +1,25 @@
-// The drafters and the controller on answers that a real model gave (../shared/golden, which users
-// do not have; a part of it is in tests/data/golden).
+// The drafters and the controller on answers that a real model gave: what is to be gained by text.
 
 #include <gtest/gtest.h>
 
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
-
-#include <boost/json.hpp>
 
 #include "coordinator/speculate/speculator.h"
-#include "replay.h"
+#include "recorded.h"
+#include "tests/support/replay.h"
 
 namespace potluck::coordinator {
 namespace {
 
-struct Answer {
-    std::vector<TokenId> prompt, answer;
-};
-
-std::vector<Answer> read(const std::filesystem::path& file) {
-    std::ifstream in(file, std::ios::binary);
-    const std::string text(std::istreambuf_iterator<char>(in), {});
-    std::vector<Answer> answers;
-    const auto parsed = boost::json::parse(text);
-    for (const auto& item : parsed.as_array()) {
-        Answer answer;
-        for (const auto& id : item.at("prompt_tokens").as_array())
-            answer.prompt.push_back(id.to_number<TokenId>());
-        for (const auto& step : item.at("steps").as_array())
-            answer.answer.push_back(step.at("id").to_number<TokenId>());
-        answers.push_back(std::move(answer));
-    }
-    return answers;
-}
-
-std::filesystem::path golden(const std::string& name) {
-    return std::filesystem::path(POTLUCK_SOURCE_DIR).parent_path() / "shared/golden" / name;
-}
+using golden::RecordedAnswer;
 
 struct Sum {
     double tokens_per_round = 0, speedup = 0, median = 0, least = 0, accepted = 0;
 };
 
 /// All prompts, each with a speculator that has seen nothing, or one after another with the same.
-Sum all(const std::vector<Answer>& answers, const std::string& choice, bool fresh, double per_row) {
+Sum all(const std::vector<RecordedAnswer>& answers, const std::string& choice, bool fresh,
+        double per_row) {
     auto speculator = make_speculator({});
     std::vector<double> speedups;
     std::size_t tokens = 0, rounds = 0;
@@ -53,7 +27,10 @@ Sum all(const std::vector<Answer>& answers, const std::string& choice, bool fres
     nanoseconds took{}, plain{};
     for (const auto& a : answers) {
         if (fresh) speculator = make_speculator({});
-        const auto r = replay(*speculator, ++number, TenantId{}, a.prompt, a.answer, choice,
+        std::vector<TokenId> answer;
+        for (const auto& step : a.steps)
+            answer.push_back(step.id);
+        const auto r = replay(*speculator, ++number, TenantId{}, a.prompt_tokens, answer, choice,
                               {.per_row = per_row});
         tokens += r.tokens;
         rounds += r.rounds;
@@ -74,10 +51,13 @@ Sum all(const std::vector<Answer>& answers, const std::string& choice, bool fres
 }
 
 TEST(RecordedAnswers, EditsGainAndFreshTextLosesNothing) {
-    if (!std::filesystem::exists(golden("greedy-tiny-coder-f16-edit.json")))
-        GTEST_SKIP() << "../shared/golden is not there";
-    const auto edits = read(golden("greedy-tiny-coder-f16-edit.json"));
-    const auto fresh = read(golden("greedy-tiny-coder-f16-fresh.json"));
+    if (golden::shared_data().empty()) GTEST_SKIP() << "../shared/golden is not there";
+    const auto folder = golden::shared_data() / "golden";
+    const auto read_edits = golden::read_answers(folder / "greedy-tiny-coder-f16-edit.json");
+    const auto read_fresh = golden::read_answers(folder / "greedy-tiny-coder-f16-fresh.json");
+    ASSERT_TRUE(read_edits && read_fresh);
+    const auto& edits = *read_edits;
+    const auto& fresh = *read_fresh;
     for (const double per_row : {0.02, 0.1, 0.25}) {
         for (const bool alone : {true, false}) {
             for (const char* choice : {"auto", "suffix", "ngram_mod", "ngram_cache"}) {
