@@ -132,6 +132,8 @@ struct ClusterOptions {
     std::uint16_t port = 8080;
     std::string dir;     ///< of `coordinator`: where `init` put the cluster
     std::string listen;  ///< for workers, of `coordinator`; empty: the cluster's port, everywhere
+    std::string weights_cache;       ///< empty: the default one
+    std::uint64_t weights_rate = 0;  ///< bytes per second to all workers; 0: no limit
     std::vector<std::uint32_t> split;
     std::uint32_t context = 0;
     std::uint32_t slots = 8;
@@ -161,6 +163,10 @@ struct WorkerCommandOptions {
     std::string devices = "cpu";
     DeviceOptions cpu;
     std::uint64_t memory_bytes = 0;
+    std::string weights_cache;  ///< empty: the default one
+    std::uint64_t weights_cache_bytes = 0;
+    std::uint64_t weights_rate = 0;
+    bool no_local_files = false;
     bool verbose = false;
 };
 int run_worker(const WorkerCommandOptions& options);

@@ -14,6 +14,8 @@
 #include "coordinator/service/served_model.h"
 #include "links/control_link.h"
 #include "proto/frame.h"
+#include "weights/model_holder.h"
+#include "weights/service/server.h"
 
 namespace potluck::coordinator {
 namespace {
@@ -79,6 +81,7 @@ struct CoordinatorService::Impl {
     Deployment deployment;
     Scheduler scheduler;
 
+    std::unique_ptr<weights::Server> weights_server;
     std::unique_ptr<transport::Listener> listener;
     std::vector<std::shared_ptr<links::ControlLink>> greeting;
     std::map<NodeId, Worker> workers;
@@ -166,6 +169,8 @@ void CoordinatorService::Impl::on_first_message(const std::shared_ptr<links::Con
             return welcome_worker(link);
         case proto::Hello::DATA:
             return welcome_results(link, hello);
+        case proto::Hello::WEIGHTS:
+            return weights_server->welcome(link);
         default:
             return refuse(link, "a connection of this role is not accepted");
     }
@@ -225,9 +230,9 @@ void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Contr
         case Control::kRegister:
             return on_registered(node, message.register_());
         case Control::kProgress:
-            deployment.on_progress(
-                Epoch(message.progress().epoch()), StageIndex(message.progress().stage()),
-                message.progress().done_bytes(), message.progress().total_bytes());
+            deployment.on_progress(Epoch(message.progress().epoch()),
+                                   StageIndex(message.progress().stage()),
+                                   read_progress(message.progress()));
             break;
         case Control::kPrepared: {
             std::vector<PreparedStage> stages;
@@ -324,6 +329,8 @@ void CoordinatorService::Impl::act(const DeploymentActions& actions) {
             *message.mutable_prepare()->mutable_plan() =
                 to_proto(prepare->plan, facts, listener->address(),
                          [this](NodeId node) { return identity_of(node).name; });
+            name_holders(deployment.nodes(), listener->address(),
+                         *message.mutable_prepare()->mutable_plan()->mutable_model());
             broadcast(prepare->plan, message);
         } else if (const auto* connect = std::get_if<ConnectNodes>(&action)) {
             proto::Control message;
@@ -497,7 +504,7 @@ CoordinatorService::CoordinatorService(std::unique_ptr<Impl> impl) : impl_(std::
 CoordinatorService::~CoordinatorService() = default;
 
 Result<std::unique_ptr<CoordinatorService>> CoordinatorService::start(
-    boost::asio::io_context&, transport::Transport& transport, CoordinatorOptions options,
+    boost::asio::io_context& loop, transport::Transport& transport, CoordinatorOptions options,
     CoordinatorEvents events) {
     POTLUCK_ASSIGN(ModelFacts facts,
                    read_model_facts(options.model_path, options.model_id, options.rotary));
@@ -507,8 +514,11 @@ Result<std::unique_ptr<CoordinatorService>> CoordinatorService::start(
         std::make_unique<Impl>(transport, std::move(options), std::move(events), std::move(facts));
     transport::Limits limits;
     limits.max_head_bytes = proto::kMaxHeadBytes;
-    limits.max_payload_bytes = 0;
+    limits.max_payload_bytes = weights::kChunkBytes;
     auto* self = impl.get();
+    impl->weights_server = std::make_unique<weights::Server>(
+        loop, weights::make_model_holder(self->facts.file, self->options.weights_cache),
+        weights::ServerOptions{.bytes_per_second = self->options.weights_rate});
     POTLUCK_ASSIGN(impl->listener,
                    transport.listen(self->options.listen, limits,
                                     [self](std::shared_ptr<transport::Connection> c) {

@@ -27,6 +27,8 @@ struct CoordinatorOptions {
     std::string model_id;                ///< as clients name it; empty: the file's name
     std::string listen = "127.0.0.1:0";  ///< for workers
     model::RotaryOverride rotary;
+    std::string weights_cache;       ///< where the hashes of model files are remembered; empty: not
+    std::uint64_t weights_rate = 0;  ///< bytes per second to workers that lack them; 0: no limit
     DeploymentOptions deployment;
     SchedulerOptions scheduler;
 };

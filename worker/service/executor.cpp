@@ -94,10 +94,9 @@ void Executor::work() {
 
 /// The model, paced if the device is.
 Result<std::unique_ptr<engine::StageModel>> Executor::load_model(Job& job) {
-    POTLUCK_ASSIGN(auto model, job.load(*device_, [&](std::uint64_t done, std::uint64_t total) {
+    POTLUCK_ASSIGN(auto model, job.load(*device_, [&](const LoadState& state) {
         // A progress report that finds no room is left out; the last word is kLoaded.
-        Report progress{
-            .kind = ReportKind::kProgress, .stage = job.stage, .done = done, .total = total};
+        Report progress{.kind = ReportKind::kProgress, .stage = job.stage, .load = state};
         if (reports_.try_push(std::move(progress))) wake_();
     }));
     if (!pace_) return model;
@@ -158,7 +157,7 @@ void Executor::poll(const ExecutorEvents& events) {
                 events.on_loaded(report->stage, report->times.all(), std::move(report->status));
                 break;
             case ReportKind::kProgress:
-                events.on_progress(report->stage, report->done, report->total);
+                events.on_progress(report->stage, report->load);
                 break;
             case ReportKind::kUnloaded:
                 events.on_unloaded(report->stage);

@@ -22,16 +22,26 @@
 
 namespace potluck::worker {
 
+/// How far the loading of a stage is.
+struct LoadState {
+    enum class Phase : std::uint8_t { kLoading, kHashing, kFetching };  ///< as proto::Progress
+    Phase phase = Phase::kLoading;
+    std::uint64_t done_bytes = 0;
+    std::uint64_t total_bytes = 0;
+    std::uint64_t bytes_per_second = 0;  ///< 0: not known
+};
+using LoadReport = std::function<void(const LoadState& state)>;
+
 /// Makes the model of a stage on the executor thread.
 using LoadJob = std::function<Result<std::unique_ptr<engine::StageModel>>(
-    kernels::Device& device, const engine::LoadProgress& progress)>;
+    kernels::Device& device, const LoadReport& report)>;
 
 /// What the executor reports, on the loop thread.
 struct ExecutorEvents {
     /// `times` are of its first steps, measured right after loading; none if it failed.
     std::function<void(std::uint64_t stage, std::span<const engine::StepTime> times, Status)>
         on_loaded;
-    std::function<void(std::uint64_t stage, std::uint64_t done, std::uint64_t total)> on_progress;
+    std::function<void(std::uint64_t stage, const LoadState& state)> on_progress;
     std::function<void(std::uint64_t stage, SlotIndex slot, const engine::StepTime& time, Status)>
         on_executed;
     std::function<void(std::uint64_t stage)> on_unloaded;  ///< no job refers to its slots any more
@@ -77,8 +87,7 @@ class Executor {
         ReportKind kind = ReportKind::kExecuted;
         std::uint64_t stage = 0;
         SlotIndex slot = 0;
-        std::uint64_t done = 0;
-        std::uint64_t total = 0;
+        LoadState load;
         engine::StepTimeList times;  ///< kLoaded: the first steps; kExecuted: the batch
         Status status;
     };

@@ -32,7 +32,11 @@ const security::NodeIdentity kCoordinator{security::Role::kCoordinator, {}};
 
 struct WorkerService::Impl {
     Impl(boost::asio::io_context& l, transport::Transport& t, WorkerOptions o)
-        : loop(l), transport(t), options(std::move(o)), retry(l) {}
+        : loop(l),
+          transport(t),
+          options(std::move(o)),
+          files(l, options.files, options.name, options.coordinator),
+          retry(l) {}
     ~Impl();
 
     Status start(std::vector<WorkerDevice> devices);
@@ -74,6 +78,7 @@ struct WorkerService::Impl {
     boost::asio::io_context& loop;
     transport::Transport& transport;
     WorkerOptions options;
+    ModelFiles files;  ///< before the executors, whose jobs use it
     std::function<void()> on_shutdown;
     boost::asio::steady_timer retry;
     ReportTimer report_times{loop, kStepTimesInterval, [this] { send_step_times(); }};
@@ -106,6 +111,7 @@ WorkerService::Impl::~Impl() {
     for (auto& link : greeting)
         link->close();
     if (control) control->close();
+    files.cancel();
     executors.clear();  // before the slots that their jobs use
 }
 
@@ -116,17 +122,9 @@ Status WorkerService::Impl::start(std::vector<WorkerDevice> devices) {
                 .on_loaded = [this](std::uint64_t key, std::span<const engine::StepTime> times,
                                     Status status) { on_loaded(key, times, std::move(status)); },
                 .on_progress =
-                    [this](std::uint64_t key, std::uint64_t done, std::uint64_t total) {
-                        const HostedStage* stage = find(key);
-                        if (stage == nullptr) return;
-                        proto::Control message;
-                        auto& progress = *message.mutable_progress();
-                        progress.set_epoch(plan.epoch());
-                        progress.set_pipeline(stage->core.config().route.pipeline.value);
-                        progress.set_stage(stage->core.config().route.stage.value);
-                        progress.set_done_bytes(done);
-                        progress.set_total_bytes(total);
-                        tell(message);
+                    [this](std::uint64_t key, const LoadState& state) {
+                        if (const HostedStage* stage = find(key))
+                            tell(progress_message(stage->core.config().route, state));
                     },
                 .on_executed =
                     [this](std::uint64_t key, SlotIndex slot, const engine::StepTime& time,
@@ -292,6 +290,7 @@ void WorkerService::Impl::on_control(const proto::Control& message) {
 // ------------------------------------------------------------------------------------- the plan
 
 void WorkerService::Impl::retire_all() {
+    files.cancel();
     for (auto& connection : inbound)
         connection->close();
     inbound.clear();
@@ -323,7 +322,7 @@ void WorkerService::Impl::prepare(const proto::Plan& wanted) {
 }
 
 void WorkerService::Impl::load(HostedStage& stage, const StagePart& part, const proto::Plan& p) {
-    LoadJob job = load_job(part, p);
+    LoadJob job = load_job(part, p, files);
     const std::size_t probe_rows = static_cast<std::size_t>(std::min<std::uint64_t>(
         {p.max_batch_rows(), p.context(), p.kv_pages() * kernels::kPageTokens}));
     ++loading;
@@ -458,6 +457,8 @@ void WorkerService::Impl::accept(std::shared_ptr<transport::Connection> connecti
         const auto self = link->lock();
         if (!self) return;
         forget(self);
+        if (message.has_hello() && message.hello().role() == proto::Hello::WEIGHTS)
+            return files.serve(self, message.hello());
         if (!message.has_hello() || message.hello().role() != proto::Hello::DATA) {
             log::warning("{} does not begin with a data greeting", self->peer());
             return self->close();

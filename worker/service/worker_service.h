@@ -17,6 +17,7 @@
 #include "engine/pace.h"
 #include "kernels/api/device.h"
 #include "transport/api.h"
+#include "worker/service/model_files.h"
 
 namespace potluck::worker {
 
@@ -26,6 +27,7 @@ struct WorkerOptions {
     std::string listen = "0.0.0.0:0";  ///< for data connections
     std::uint64_t memory_bytes = 0;    ///< at most this much per device; 0: what is free
     std::chrono::milliseconds retry_interval{500};  ///< between attempts to reach the coordinator
+    ModelFilesOptions files;
 };
 
 struct WorkerDevice {
