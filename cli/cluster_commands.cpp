@@ -32,6 +32,7 @@
 #include "security/state_files.h"
 #include "transport/address.h"
 #include "transport/tls.h"
+#include "weights/store.h"
 
 namespace potluck::cli {
 namespace {
@@ -72,6 +73,10 @@ Status start(Coordinator& c, const ClusterOptions& options, const security::Clus
     coordinator::CoordinatorOptions settings;
     settings.model_path = options.model;
     settings.listen = listen;
+    settings.weights_cache = options.weights_cache.empty()
+                                 ? weights::default_cache_directory().string()
+                                 : options.weights_cache;
+    settings.weights_rate = options.weights_rate;
     settings.deployment.workers = options.workers;
     POTLUCK_ASSIGN(const KvTypes kv, parse_kv_types(options.kv_type));
     const auto& rope = options.rope;

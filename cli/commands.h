@@ -138,6 +138,8 @@ struct ClusterOptions {
     std::uint16_t port = 8080;
     std::string dir;     ///< of `coordinator`: where `init` put the cluster
     std::string listen;  ///< for workers, of `coordinator`; empty: the cluster's port, everywhere
+    std::string weights_cache;       ///< empty: the default one
+    std::uint64_t weights_rate = 0;  ///< bytes per second to all workers; 0: no limit
     std::vector<std::uint32_t> split;
     /// What the planner's choice is the best for; empty: decode, and throughput for `up`.
     std::optional<planner::Objective> objective;
@@ -174,6 +176,10 @@ struct WorkerCommandOptions {
     std::uint64_t memory_bytes = 0;
     std::uint32_t silence_ms = 750;  ///< after which the coordinator is taken for dead
     bool measure = false;  ///< again, even if this machine was measured before
+    std::string weights_cache;  ///< empty: the default one
+    std::uint64_t weights_cache_bytes = 0;
+    std::uint64_t weights_rate = 0;
+    bool no_local_files = false;
     bool verbose = false;
 };
 int run_worker(const WorkerCommandOptions& options);

@@ -104,6 +104,16 @@ void add_dir(CLI::App& command, std::string& dir) {
         ->type_name("DIR");
 }
 
+void add_weights(CLI::App& command, std::string& cache, std::uint64_t& rate, std::string what) {
+    command.add_option("--weights-cache", cache, what + "; default: ~/.cache/potluck")
+        ->type_name("DIR");
+    command
+        .add_option(
+            "--weights-rate", rate,
+            "bytes a second at most when giving weights to workers, e.g. 50MiB; 0: no limit")
+        ->transform(CLI::AsSizeValue(false));
+}
+
 void add_cluster(CLI::App& command, ClusterOptions& o) {
     add_model(command, o.model);
     command.add_option("--workers,-n", o.workers, "workers to wait for")
@@ -239,6 +249,8 @@ void Program::add_cluster_commands() {
                   "where workers join; default: the port of `potluck init`, on all addresses");
     c->add_flag("--use-all", coordinator.use_all,
                 "give every device a stage, also where that is slower");
+    add_weights(*c, coordinator.weights_cache, coordinator.weights_rate,
+                "where the hashes of model files are remembered");
     c->callback([this] { exit_code = run_coordinator(coordinator); });
 
     auto* w = app.add_subcommand("worker", "Bring this machine's devices to a coordinator");
@@ -265,6 +277,12 @@ void Program::add_cluster_commands() {
     add_silence(*w, worker.silence_ms, "the coordinator");
     w->add_flag("--measure", worker.measure,
                 "measure this machine anew, even if its figures are known");
+    add_weights(*w, worker.weights_cache, worker.weights_rate, "where fetched weights are kept");
+    w->add_option("--weights-cache-size", worker.weights_cache_bytes,
+                  "most that they may take, e.g. 40GiB; 0: half of what is free")
+        ->transform(CLI::AsSizeValue(false));
+    w->add_flag("--no-local-files", worker.no_local_files,
+                "fetch the weights even if the model's file is on this machine");
     w->add_flag("--verbose,-v", worker.verbose, "say more on stderr");
     w->callback([this] { exit_code = run_worker(worker); });
 }

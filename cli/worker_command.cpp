@@ -1,6 +1,7 @@
 // The command that brings this machine's devices to a coordinator: worker.
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,6 +25,7 @@
 #include "cli/state_directory.h"
 #include "security/state_files.h"
 #include "transport/tls.h"
+#include "weights/store.h"
 #include "worker/probe/device_probe.h"
 #include "worker/probe/probe_cache.h"
 #include "worker/service/enrol.h"
@@ -42,6 +44,14 @@ std::string host_name() {
     std::ranges::replace_if(
         name, [](char c) { return !security::is_node_name(std::string_view(&c, 1)); }, '-');
     return name.empty() ? "worker" : name;
+}
+
+/// Fetched tensors are a file each, and systems allow 1,024 unless they are asked.
+void allow_many_files() {
+    rlimit files{};
+    if (::getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+    files.rlim_cur = files.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &files);
 }
 
 Result<security::WorkerState> read_handed_over(int fd) {
@@ -147,9 +157,9 @@ int run_worker(const WorkerCommandOptions& options) {
     }
     log::init(options.verbose ? log::Level::kInfo : log::Level::kWarning, "worker " + node->name);
     measure(*devices, options.measure);
+    allow_many_files();
     boost::asio::io_context loop(1);
-    auto transport =
-        transport::make_tls_transport(loop, {.credentials = std::move(state->credentials)});
+    auto transport = transport::make_tls_transport(loop, {.credentials = state->credentials});
     if (!transport) return fail(transport.error());
     const std::string& coordinator =
         options.coordinator.empty() ? state->coordinator : options.coordinator;
@@ -158,6 +168,15 @@ int run_worker(const WorkerCommandOptions& options) {
                                    .listen = options.listen,
                                    .memory_bytes = options.memory_bytes,
                                    .silence = std::chrono::milliseconds(options.silence_ms)};
+    settings.files = {
+        .local_files = !options.no_local_files,
+        .cache = options.weights_cache.empty() ? weights::default_cache_directory().string()
+                                               : options.weights_cache,
+        .cache_bytes = options.weights_cache_bytes,
+        .serve_rate = options.weights_rate,
+        .transport = [credentials = state->credentials](auto& of_fetch) {
+            return transport::make_tls_transport(of_fetch, {.credentials = credentials});
+        }};
     auto service = worker::WorkerService::start(loop, **transport, std::move(settings),
                                                 std::move(*devices), [&loop] { loop.stop(); });
     if (!service) return fail(service.error());

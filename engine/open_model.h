@@ -20,10 +20,8 @@ struct OpenModel {
 Result<OpenModel> open_model(const std::filesystem::path& path,
                              const model::RotaryOverride& rotary = {});
 
-/// Opens `path` and loads a part of it, but for what `pool` has. kCorrupt if the file has not
-/// `expected_bytes` (0: any size).
-Result<std::unique_ptr<StageModel>> load_stage(const std::filesystem::path& path,
-                                               std::uint64_t expected_bytes,
+/// Loads a part of `file`, but for what `pool` has.
+Result<std::unique_ptr<StageModel>> load_stage(std::shared_ptr<const model::gguf::Gguf> file,
                                                const model::RotaryOverride& rotary,
                                                kernels::Device& device, const ShardOptions& options,
                                                const LoadProgress& progress,

@@ -216,9 +216,8 @@ void Deployment::on_failure(Epoch epoch, const Error& reason, DeploymentActions&
     fall_back(reason, actions);
 }
 
-void Deployment::on_progress(Epoch epoch, StageIndex stage, std::uint64_t done,
-                             std::uint64_t total) {
-    if (current(epoch, DeploymentState::kPreparing)) progress_[stage] = {done, total};
+void Deployment::on_progress(Epoch epoch, StageIndex stage, const StageProgress& progress) {
+    if (current(epoch, DeploymentState::kPreparing)) progress_[stage] = progress;
 }
 
 void Deployment::on_prepared(Epoch epoch, NodeId node, const std::string& problem,
@@ -274,6 +273,54 @@ void Deployment::on_warm(Epoch epoch) {
     last_problem_.clear();
 }
 
+namespace {
+
+/// The slowest that is going on: hashing, else fetching, else loading. Stages fetch side by side,
+/// so that the last one says how long it takes.
+std::string loading_status(const std::map<StageIndex, StageProgress>& stages) {
+    using Phase = StageProgress::Phase;
+    const auto in = [](Phase phase) {
+        return [phase](const auto& entry) {
+            return entry.second.phase == phase && entry.second.done < entry.second.total;
+        };
+    };
+    const auto phase = std::ranges::any_of(stages, in(Phase::kHashing))    ? Phase::kHashing
+                       : std::ranges::any_of(stages, in(Phase::kFetching)) ? Phase::kFetching
+                                                                           : Phase::kLoading;
+    std::uint64_t done = 0;
+    std::uint64_t total = 0;
+    std::uint64_t rate = 0;
+    std::uint64_t seconds = 0;
+    for (const auto& [stage, p] : stages) {
+        if (p.phase != phase) continue;
+        // All stages wait for the same hashing.
+        done = phase == Phase::kHashing ? std::max(done, p.done) : done + p.done;
+        total = phase == Phase::kHashing ? std::max(total, p.total) : total + p.total;
+        rate = phase == Phase::kHashing ? std::max(rate, p.bytes_per_second)
+                                        : rate + p.bytes_per_second;
+        if (p.bytes_per_second > 0)
+            seconds = std::max(seconds, (p.total - std::min(p.done, p.total)) / p.bytes_per_second);
+    }
+    const auto percent = total == 0 ? 0 : done * 100 / total;
+    if (phase == Phase::kLoading) return fmt::format("loading {} %", percent);
+    constexpr double kMib = 1 << 20;
+    std::string text =
+        fmt::format("{} {} % of {:.1f} MiB",
+                    phase == Phase::kHashing ? "hashing the model:" : "fetching weights:", percent,
+                    static_cast<double>(total) / kMib);
+    if (rate > 0) text += fmt::format(", {:.1f} MiB/s", static_cast<double>(rate) / kMib);
+    constexpr std::uint64_t kLongest = 100 * 3600;  // beyond that a rate is no promise
+    if (seconds >= 3600 && seconds < kLongest) {
+        text +=
+            fmt::format(", {}:{:02}:{:02} left", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    } else if (rate > 0 && seconds < 3600) {
+        text += fmt::format(", {}:{:02} left", seconds / 60, seconds % 60);
+    }
+    return text;
+}
+
+}  // namespace
+
 std::string Deployment::status() const {
     const std::string because = last_problem_.empty() ? "" : " (" + last_problem_ + ")";
     switch (state_) {
@@ -282,15 +329,8 @@ std::string Deployment::status() const {
                 return fmt::format("waiting for workers: {} of {}{}", nodes_.size(), needed(),
                                    because);
             return "cannot serve" + because;
-        case DeploymentState::kPreparing: {
-            std::uint64_t done = 0;
-            std::uint64_t total = 0;
-            for (const auto& [stage, p] : progress_) {
-                done += p.first;
-                total += p.second;
-            }
-            return fmt::format("loading {} %", total == 0 ? 0 : done * 100 / total);
-        }
+        case DeploymentState::kPreparing:
+            return loading_status(progress_);
         case DeploymentState::kConnecting:
             return "connecting the stages";
         case DeploymentState::kWarming:

@@ -73,6 +73,16 @@ struct PreparedStage {
     std::uint64_t kv_pages = 0;
 };
 
+/// How far a stage is with its weights. The rate is what it says of the last moments; 0 is not
+/// known.
+struct StageProgress {
+    enum class Phase : std::uint8_t { kLoading, kHashing, kFetching };
+    std::uint64_t done = 0;
+    std::uint64_t total = 0;
+    Phase phase = Phase::kLoading;
+    std::uint64_t bytes_per_second = 0;
+};
+
 // What the shell must do.
 struct PrepareNodes {  ///< send the plan to every node that has a stage in it
     Plan plan;
@@ -102,7 +112,7 @@ class Deployment {
     void on_node_joined(NodeOffer node, DeploymentActions& actions);
     /// Connection lost, or the worker said that it cannot go on.
     void on_node_left(NodeId node, const std::string& why, DeploymentActions& actions);
-    void on_progress(Epoch epoch, StageIndex stage, std::uint64_t done, std::uint64_t total);
+    void on_progress(Epoch epoch, StageIndex stage, const StageProgress& progress);
     void on_prepared(Epoch epoch, NodeId node, const std::string& problem,
                      const std::vector<PreparedStage>& stages, DeploymentActions& actions);
     void on_connected(Epoch epoch, NodeId node, const std::string& problem,
@@ -156,7 +166,7 @@ class Deployment {
     std::vector<NodeId> planned_for_;
     std::map<NodeId, bool> pending_;  ///< nodes of the plan whose answer is awaited
     bool links_open_ = false;
-    std::map<StageIndex, std::pair<std::uint64_t, std::uint64_t>> progress_;
+    std::map<StageIndex, StageProgress> progress_;
     std::string last_problem_;
 };
 

@@ -17,6 +17,8 @@
 #include "coordinator/service/worker_links.h"
 #include "links/control_link.h"
 #include "proto/frame.h"
+#include "weights/model_holder.h"
+#include "weights/service/server.h"
 
 namespace potluck::coordinator {
 namespace {
@@ -101,6 +103,7 @@ struct CoordinatorService::Impl {
     Deployment deployment;
     Scheduler scheduler;
 
+    std::unique_ptr<weights::Server> weights_server;
     std::unique_ptr<transport::Listener> listener;
     std::vector<std::shared_ptr<links::ControlLink>> greeting;
     WorkerLinks workers;
@@ -182,6 +185,8 @@ void CoordinatorService::Impl::on_first_message(const std::shared_ptr<links::Con
             return;
         case proto::Hello::DATA:
             return welcome_results(link, hello);
+        case proto::Hello::WEIGHTS:
+            return weights_server->welcome(link);
         default:
             return refuse(link, "a connection of this role is not accepted");
     }
@@ -230,9 +235,9 @@ void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Contr
         case Control::kRegister:
             return on_registered(node, message.register_());
         case Control::kProgress:
-            deployment.on_progress(
-                Epoch(message.progress().epoch()), StageIndex(message.progress().stage()),
-                message.progress().done_bytes(), message.progress().total_bytes());
+            deployment.on_progress(Epoch(message.progress().epoch()),
+                                   StageIndex(message.progress().stage()),
+                                   read_progress(message.progress()));
             break;
         case Control::kPrepared: {
             std::vector<PreparedStage> stages;
@@ -328,6 +333,8 @@ void CoordinatorService::Impl::act(const DeploymentActions& actions) {
             *message.mutable_prepare()->mutable_plan() =
                 to_proto(prepare->plan, facts, listener->address(),
                          [this](NodeId node) { return workers.name(node); });
+            name_holders(deployment.nodes(), listener->address(),
+                         *message.mutable_prepare()->mutable_plan()->mutable_model());
             workers.send(prepare->plan, message);
         } else if (const auto* connect = std::get_if<ConnectNodes>(&action)) {
             proto::Control message;
@@ -549,8 +556,11 @@ Result<std::unique_ptr<CoordinatorService>> CoordinatorService::start(
                                        std::move(facts), std::move(knowledge));
     transport::Limits limits;
     limits.max_head_bytes = proto::kMaxHeadBytes;
-    limits.max_payload_bytes = 0;
+    limits.max_payload_bytes = weights::kChunkBytes;
     auto* self = impl.get();
+    impl->weights_server = std::make_unique<weights::Server>(
+        loop, weights::make_model_holder(self->facts.file, self->options.weights_cache),
+        weights::ServerOptions{.bytes_per_second = self->options.weights_rate});
     POTLUCK_ASSIGN(impl->listener,
                    transport.listen(self->options.listen, limits,
                                     [self](std::shared_ptr<transport::Connection> c) {

@@ -28,7 +28,9 @@ struct CoordinatorOptions {
     std::string model_id;                ///< as clients name it; empty: the file's name
     std::string listen = "127.0.0.1:0";  ///< for workers
     model::RotaryOverride rotary;
-    DeploymentOptions deployment;  ///< first epoch and choice of stages are filled in here
+    std::string weights_cache;       ///< where the hashes of model files are remembered; empty: not
+    std::uint64_t weights_rate = 0;  ///< bytes per second to workers that lack them; 0: no limit
+    DeploymentOptions deployment;    ///< first epoch and choice of stages are filled in here
     SchedulerOptions scheduler;
     std::chrono::milliseconds silence{750};  ///< after which a worker is taken for dead
     std::unique_ptr<Speculation> speculation;  ///< null: nothing is drafted

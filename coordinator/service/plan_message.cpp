@@ -11,6 +11,7 @@ proto::Plan to_proto(const Plan& plan, const ModelFacts& facts, const std::strin
     model.set_path(facts.path);
     model.set_file_bytes(facts.file_bytes);
     model.set_width(facts.config.width);
+    model.set_fingerprint(std::string(weights::as_text(facts.fingerprint)));
     auto& pipeline = *message.add_pipelines();
     for (const auto& stage : plan.stages) {
         auto& s = *pipeline.add_stages();
@@ -36,6 +37,24 @@ proto::Plan to_proto(const Plan& plan, const ModelFacts& facts, const std::strin
     message.set_max_in_flight(plan.max_in_flight);
     message.set_return_address(return_address);
     return message;
+}
+
+StageProgress read_progress(const proto::Progress& progress) {
+    using Phase = StageProgress::Phase;
+    const auto phase = progress.phase() == proto::Progress::HASHING    ? Phase::kHashing
+                       : progress.phase() == proto::Progress::FETCHING ? Phase::kFetching
+                                                                       : Phase::kLoading;
+    return {progress.done_bytes(), progress.total_bytes(), phase, progress.bytes_per_second()};
+}
+
+void name_holders(const std::map<NodeId, NodeOffer>& nodes, const std::string& own_address,
+                  proto::ModelSource& model) {
+    model.add_holders()->set_address(own_address);
+    for (const auto& [id, node] : nodes) {
+        auto& holder = *model.add_holders();
+        holder.set_address(node.address);
+        holder.set_node_name(node.name);
+    }
 }
 
 }  // namespace potluck::coordinator

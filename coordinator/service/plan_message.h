@@ -3,9 +3,11 @@
 // A plan as workers are told it.
 
 #include <functional>
+#include <map>
 #include <string>
 
 #include "base/ids.h"
+#include "coordinator/core/deployment.h"
 #include "coordinator/core/plan.h"
 #include "coordinator/service/served_model.h"
 #include "proto/control.h"
@@ -16,5 +18,11 @@ namespace potluck::coordinator {
 /// its certificate.
 proto::Plan to_proto(const Plan& plan, const ModelFacts& facts, const std::string& return_address,
                      const std::function<std::string(NodeId)>& name_of);
+
+StageProgress read_progress(const proto::Progress& progress);
+
+/// Who may be asked for the model's weights: every node, and the coordinator at `own_address`.
+void name_holders(const std::map<NodeId, NodeOffer>& nodes, const std::string& own_address,
+                  proto::ModelSource& model);
 
 }  // namespace potluck::coordinator

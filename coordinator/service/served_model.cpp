@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "coordinator/survey/model_parts.h"
 #include "model/gguf/gguf.h"
+#include "weights/manifest.h"
 
 namespace potluck::coordinator {
 namespace {
@@ -57,6 +58,8 @@ Result<ModelFacts> read_model_facts(const std::string& path, const std::string& 
     facts.path = ignored ? path : absolute.string();
     POTLUCK_ASSIGN(const auto file, model::gguf::Gguf::open(facts.path));
     facts.file_bytes = file->file_bytes();
+    facts.fingerprint = weights::fingerprint(*file);
+    facts.file = file;
     POTLUCK_ASSIGN(const auto description,
                    model::describe(*file, model::arch::architectures(), rotary));
     facts.config = description.config;

@@ -1,11 +1,14 @@
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "base/result.h"
 #include "coordinator/api/backend.h"
 #include "coordinator/planner/model_parts.h"
+#include "model/gguf/gguf.h"
 #include "model/graph/architecture.h"
+#include "weights/tree.h"
 
 namespace potluck::coordinator {
 
@@ -17,6 +20,9 @@ struct ModelFacts {
     model::RotaryOverride rotary;  ///< worked into `config`
     std::string path;
     std::uint64_t file_bytes = 0;
+    std::shared_ptr<const model::gguf::Gguf>
+        file;  ///< mapped; its weights are only read to be sent
+    weights::Digest fingerprint{};
 };
 
 /// Opens the file, checks that this build can run it, and loads its tokenizer and chat template.

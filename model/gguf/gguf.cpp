@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -20,13 +21,17 @@ struct Gguf::Impl {
     std::uint32_t version = 0;
     std::uint64_t file_bytes = 0;
     std::vector<std::string> shard_names;
-    std::vector<MappedFile> files;  ///< empty if parsed from memory
+    std::vector<FileHead> heads;
+    std::vector<MappedFile> files;      ///< that were opened here
+    std::shared_ptr<const void> owner;  ///< of what was given
+    bool mapped = false;                ///< tensors' data, rather than memory of somebody else's
     std::vector<KeyValue> metadata;
     NameIndex keys;
     std::vector<TensorInfo> tensors;
     NameIndex tensor_names;
 
-    void add_shard(Shard shard, std::string shard_name, std::uint64_t bytes);
+    void add_shard(Shard shard, std::string shard_name, const FileHead& file);
+    Status place(const TensorData& data);
     Status index_tensors();
     Status check_tensor_count(std::optional<std::uint64_t> wanted) const;
     Result<const KeyValue*> require(std::string_view key) const;
@@ -112,8 +117,13 @@ Status check_sibling(const Shard& shard, std::string_view file, std::uint64_t nu
 
 }  // namespace
 
-void Gguf::Impl::add_shard(Shard shard, std::string shard_name, std::uint64_t bytes) {
+/// `file` may be the whole of it.
+void Gguf::Impl::add_shard(Shard shard, std::string shard_name, const FileHead& file) {
     const auto number = static_cast<std::uint32_t>(shard_names.size());
+    std::uint64_t head_bytes = file.bytes.size();
+    for (const auto& tensor : shard.tensors)
+        head_bytes = std::min(head_bytes, tensor.offset);
+    heads.push_back({file.bytes.first(head_bytes), file.file_bytes});
     if (number == 0) {
         version = shard.version;
         metadata = std::move(shard.metadata);
@@ -125,7 +135,19 @@ void Gguf::Impl::add_shard(Shard shard, std::string shard_name, std::uint64_t by
         tensors.insert(tensors.end(), shard.tensors.begin(), shard.tensors.end());
     }
     shard_names.push_back(std::move(shard_name));
-    file_bytes += bytes;
+    file_bytes += file.file_bytes;
+}
+
+Status Gguf::Impl::place(const TensorData& data) {
+    for (auto& tensor : tensors) {
+        tensor.data = data(tensor);
+        if (!tensor.data.empty() && tensor.data.size() != tensor.bytes)
+            return file_error(
+                ErrorCode::kCorrupt, shard_names[tensor.shard], "tensor", tensor.name,
+                tensor.offset,
+                fmt::format("has {} bytes, but {} are there", tensor.bytes, tensor.data.size()));
+    }
+    return {};
 }
 
 Status Gguf::Impl::index_tensors() {
@@ -162,22 +184,24 @@ tl::unexpected<Error> Gguf::Impl::wrong_type(const KeyValue& kv, std::string_vie
 
 Result<std::shared_ptr<const Gguf>> Gguf::open(const std::filesystem::path& path) {
     POTLUCK_ASSIGN(auto file, MappedFile::open(path));
-    POTLUCK_ASSIGN(auto shard, parse_shard(file.bytes(), path.string()));
+    POTLUCK_ASSIGN(auto shard, parse_shard(file.bytes(), file.bytes().size(), path.string()));
     POTLUCK_ASSIGN(const auto keys, read_split_keys(shard, path.string()));
     std::optional<SplitName> name;
     if (keys.count > 1) {
         POTLUCK_ASSIGN(name, first_shard_name(path, shard, keys));
     }
     auto impl = std::make_unique<Impl>();
-    impl->add_shard(std::move(shard), path.string(), file.bytes().size());
+    impl->mapped = true;
+    impl->add_shard(std::move(shard), path.string(), {file.bytes(), file.bytes().size()});
     impl->files.push_back(std::move(file));
     for (std::uint32_t i = 1; i < keys.count; ++i) {
         const auto sibling =
             path.parent_path() / split_file_name({name->prefix, i + 1, name->count});
         POTLUCK_ASSIGN(auto next_file, MappedFile::open(sibling));
-        POTLUCK_ASSIGN(auto next, parse_shard(next_file.bytes(), sibling.string()));
+        const FileHead whole{next_file.bytes(), next_file.bytes().size()};
+        POTLUCK_ASSIGN(auto next, parse_shard(whole.bytes, whole.file_bytes, sibling.string()));
         POTLUCK_TRY(check_sibling(next, sibling.string(), i, keys.count));
-        impl->add_shard(std::move(next), sibling.string(), next_file.bytes().size());
+        impl->add_shard(std::move(next), sibling.string(), whole);
         impl->files.push_back(std::move(next_file));
     }
     POTLUCK_TRY(impl->index_tensors());
@@ -187,7 +211,7 @@ Result<std::shared_ptr<const Gguf>> Gguf::open(const std::filesystem::path& path
 
 Result<std::shared_ptr<const Gguf>> Gguf::parse(std::span<const std::byte> bytes,
                                                 std::string name) {
-    POTLUCK_ASSIGN(auto shard, parse_shard(bytes, name));
+    POTLUCK_ASSIGN(auto shard, parse_shard(bytes, bytes.size(), name));
     POTLUCK_ASSIGN(const auto keys, read_split_keys(shard, name));
     if (keys.count > 1)
         return error(ErrorCode::kInvalidArgument,
@@ -195,8 +219,31 @@ Result<std::shared_ptr<const Gguf>> Gguf::parse(std::span<const std::byte> bytes
                                  "read from memory",
                                  name, keys.number + 1, keys.count));
     auto impl = std::make_unique<Impl>();
-    impl->add_shard(std::move(shard), std::move(name), bytes.size());
+    impl->add_shard(std::move(shard), std::move(name), {bytes, bytes.size()});
     POTLUCK_TRY(impl->index_tensors());
+    return std::make_shared<const Gguf>(std::move(impl));
+}
+
+Result<std::shared_ptr<const Gguf>> Gguf::assemble(std::span<const FileHead> heads,
+                                                   const std::string& name, const TensorData& data,
+                                                   std::shared_ptr<const void> owner) {
+    auto impl = std::make_unique<Impl>();
+    SplitKeys keys{.count = heads.size()};
+    for (std::size_t i = 0; i < heads.size(); ++i) {
+        std::string file = i == 0 ? name : fmt::format("{} (file {})", name, i + 1);
+        POTLUCK_ASSIGN(auto shard, parse_shard(heads[i].bytes, heads[i].file_bytes, file));
+        POTLUCK_TRY(check_sibling(shard, file, i, heads.size()));
+        if (i == 0) {
+            POTLUCK_ASSIGN(keys, read_split_keys(shard, file));
+        }
+        impl->add_shard(std::move(shard), std::move(file), heads[i]);
+    }
+    if (heads.empty()) return error(ErrorCode::kCorrupt, name + ": has no files");
+    impl->owner = std::move(owner);
+    impl->mapped = true;
+    POTLUCK_TRY(impl->index_tensors());
+    POTLUCK_TRY(impl->check_tensor_count(keys.tensors));
+    POTLUCK_TRY(impl->place(data));
     return std::make_shared<const Gguf>(std::move(impl));
 }
 
@@ -204,11 +251,11 @@ Gguf::Gguf(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Gguf::~Gguf() = default;
 
 void Gguf::will_read(const TensorInfo& tensor) const {
-    if (!impl_->files.empty()) MappedFile::will_read(tensor.data);
+    if (impl_->mapped) MappedFile::will_read(tensor.data);
 }
 
 void Gguf::forget(const TensorInfo& tensor) const {
-    if (!impl_->files.empty()) MappedFile::forget(tensor.data);
+    if (impl_->mapped) MappedFile::forget(tensor.data);
 }
 
 std::uint32_t Gguf::version() const {
@@ -226,6 +273,10 @@ std::uint32_t Gguf::shard_count() const {
 const std::string& Gguf::shard_name(std::uint32_t shard) const {
     POTLUCK_CHECK(shard < impl_->shard_names.size());
     return impl_->shard_names[shard];
+}
+FileHead Gguf::head(std::uint32_t shard) const {
+    POTLUCK_CHECK(shard < impl_->heads.size());
+    return impl_->heads[shard];
 }
 std::span<const KeyValue> Gguf::metadata() const {
     return impl_->metadata;

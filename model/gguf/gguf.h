@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -69,6 +70,15 @@ struct TensorInfo {
     std::uint64_t rows() const { return dims[1] * dims[2] * dims[3]; }
 };
 
+/// The beginning of a file of `file_bytes`: all but its tensors' data.
+struct FileHead {
+    std::span<const std::byte> bytes;
+    std::uint64_t file_bytes = 0;
+};
+
+/// The data of a tensor that lies elsewhere; empty if it is not at hand.
+using TensorData = std::function<std::span<const std::byte>(const TensorInfo& tensor)>;
+
 /// An open model file (all shards). Immutable and safe to read from any thread; views and spans it
 /// gives out live as long as it does. Hold it in a shared_ptr.
 ///
@@ -84,6 +94,13 @@ class Gguf {
     /// Parses one unsplit file that is already in memory; `bytes` must outlive the result.
     static Result<std::shared_ptr<const Gguf>> parse(std::span<const std::byte> bytes,
                                                      std::string name);
+    /// A model (all its files, in order) of which only the heads are at hand; `data` says where its
+    /// tensors are, as whole mapped pages. `owner` keeps all of it. kCorrupt if `data` gives a
+    /// tensor another number of bytes than it has.
+    static Result<std::shared_ptr<const Gguf>> assemble(std::span<const FileHead> heads,
+                                                        const std::string& name,
+                                                        const TensorData& data,
+                                                        std::shared_ptr<const void> owner);
     explicit Gguf(
         std::unique_ptr<Impl> impl);  ///< for open and parse, which alone can make an Impl
     ~Gguf();
@@ -95,6 +112,7 @@ class Gguf {
     std::uint64_t file_bytes() const;  ///< over all shards
     std::uint32_t shard_count() const;
     const std::string& shard_name(std::uint32_t shard) const;  ///< its path; shard < shard_count()
+    FileHead head(std::uint32_t shard) const;                  ///< up to its first tensor's data
     std::span<const KeyValue> metadata() const;                ///< of shard 0
     std::span<const TensorInfo> tensors() const;
 

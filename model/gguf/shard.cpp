@@ -43,8 +43,8 @@ std::string known_types() {
 
 class Parser {
   public:
-    Parser(std::span<const std::byte> bytes, std::string_view file)
-        : bytes_(bytes), file_(file), in_(bytes) {}
+    Parser(std::span<const std::byte> bytes, std::uint64_t file_bytes, std::string_view file)
+        : bytes_(bytes), file_bytes_(file_bytes), file_(file), in_(bytes) {}
 
     Result<Shard> run() {
         POTLUCK_TRY(read_header());
@@ -112,6 +112,7 @@ class Parser {
     Status check_overlap() const;
 
     std::span<const std::byte> bytes_;
+    std::uint64_t file_bytes_;
     std::string_view file_;
     Reader in_;
     std::uint64_t kv_count_ = 0;
@@ -405,22 +406,22 @@ Status Parser::set_bytes(const Subject& subject, std::uint64_t type_offset,
 Status Parser::place_tensors() {
     if (shard_.tensors.empty()) return {};
     const auto data_start = checked_round_up(in_.position(), alignment_);
-    if (!data_start || *data_start > bytes_.size())
+    if (!data_start || *data_start > file_bytes_)
         return error(ErrorCode::kCorrupt,
                      fmt::format("{}: tensor table at byte {}: the file ends before its data "
                                  "section ({} bytes, alignment {})",
-                                 file_, in_.position(), bytes_.size(), alignment_));
-    const std::uint64_t available = bytes_.size() - *data_start;
+                                 file_, in_.position(), file_bytes_, alignment_));
+    const std::uint64_t available = file_bytes_ - *data_start;
     std::uint64_t total = 0;
     for (auto& tensor : shard_.tensors) {
         const Subject subject{"tensor", tensor.name};
         const auto start = checked_add(*data_start, tensor.offset);
         const auto end = start ? checked_add(*start, tensor.bytes) : std::nullopt;
-        if (!end || *end > bytes_.size())
+        if (!end || *end > file_bytes_)
             return corrupt(subject, record_offset(tensor),
                            fmt::format("its {} bytes at data offset {} end beyond the file of {} "
                                        "bytes; it may be incomplete",
-                                       tensor.bytes, tensor.offset, bytes_.size()));
+                                       tensor.bytes, tensor.offset, file_bytes_));
         const auto sum = checked_add(total, tensor.bytes);
         if (!sum || *sum > available)
             return corrupt(subject, record_offset(tensor),
@@ -429,7 +430,7 @@ Status Parser::place_tensors() {
                                        available));
         total = *sum;
         tensor.offset = *start;
-        tensor.data = bytes_.subspan(*start, tensor.bytes);
+        if (*end <= bytes_.size()) tensor.data = bytes_.subspan(*start, tensor.bytes);
     }
     return {};
 }
@@ -456,8 +457,9 @@ Status Parser::check_overlap() const {
 
 }  // namespace
 
-Result<Shard> parse_shard(std::span<const std::byte> bytes, std::string_view file) {
-    return Parser(bytes, file).run();
+Result<Shard> parse_shard(std::span<const std::byte> bytes, std::uint64_t file_bytes,
+                          std::string_view file) {
+    return Parser(bytes, file_bytes, file).run();
 }
 
 }  // namespace potluck::model::gguf

@@ -35,8 +35,10 @@ struct Shard {
     std::vector<TensorInfo> tensors;
 };
 
-/// `file` is the name for messages.
-Result<Shard> parse_shard(std::span<const std::byte> bytes, std::string_view file);
+/// `file` is the name for messages. `bytes` may be only the beginning of a file of `file_bytes`:
+/// tensors that do not lie in them have no data.
+Result<Shard> parse_shard(std::span<const std::byte> bytes, std::uint64_t file_bytes,
+                          std::string_view file);
 
 /// Bytes of one number or bool; 0 for strings and arrays.
 std::size_t scalar_bytes(ValueType type);

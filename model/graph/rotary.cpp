@@ -90,8 +90,11 @@ void apply_yarn(const Scaling& s, double base, std::uint32_t n_rot, RotaryConfig
 
 /// Llama 3.1 and later carry one divisor per pair.
 Status apply_factors(const gguf::Gguf& file, RotaryConfig& rotary) {
-    const auto* tensor = file.find_tensor("rope_freqs.weight");
+    const auto* tensor = file.find_tensor(kRotaryFactors);
     if (tensor == nullptr) return {};
+    if (tensor->data.empty())
+        return error(ErrorCode::kNotFound, fmt::format("{}: the data of tensor '{}' is not at hand",
+                                                       file.name(), kRotaryFactors));
     const std::size_t pairs = rotary.inv_freq.size();
     if (tensor->type != TensorType::kF32 || tensor->dims[0] != pairs || tensor->rows() != 1) {
         return error(

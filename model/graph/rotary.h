@@ -2,12 +2,16 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "model/gguf/gguf.h"
 #include "model/graph/config.h"
 
 namespace potluck::model {
+
+/// The one tensor whose data a model's description depends on.
+inline constexpr std::string_view kRotaryFactors = "rope_freqs.weight";
 
 /// Frequencies of rotary positions with the file's scaling: none, linear, YaRN (Peng et al., arXiv
 /// 2309.00071), and the per-pair factors of `rope_freqs.weight` (Llama 3.1). `prefix` is

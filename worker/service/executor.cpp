@@ -96,13 +96,12 @@ void Executor::work() {
 /// The model, paced if the device is.
 Result<std::unique_ptr<engine::StageModel>> Executor::load_model(Job& job) {
     const auto let_go = [this, stage = job.stage] { return stopping_ || stage <= let_go_; };
-    const engine::LoadProgress progress = [&](std::uint64_t done, std::uint64_t total) {
+    const ReportLoad report = [&](const LoadState& state) {
         // A progress report that finds no room is left out; the last word is kLoaded.
-        Report part{
-            .kind = ReportKind::kProgress, .stage = job.stage, .done = done, .total = total};
-        if (reports_.try_push(std::move(part))) wake_();
+        Report progress{.kind = ReportKind::kProgress, .stage = job.stage, .load = state};
+        if (reports_.try_push(std::move(progress))) wake_();
     };
-    POTLUCK_ASSIGN(auto model, job.load({*device_, weights_, progress, let_go}));
+    POTLUCK_ASSIGN(auto model, job.load({*device_, weights_, report, let_go}));
     if (!pace_) return model;
     auto clock = engine::steady_pace_clock([this, stage = job.stage] {
         return stopping_ || stage <= let_go_ || (given_up_ != nullptr && *given_up_);
@@ -173,7 +172,7 @@ void Executor::poll(const ExecutorEvents& events) {
                                  std::move(report->status));
                 break;
             case ReportKind::kProgress:
-                events.on_progress(report->stage, report->done, report->total);
+                events.on_progress(report->stage, report->load);
                 break;
             case ReportKind::kUnloaded:
                 events.on_unloaded(report->stage);

@@ -23,11 +23,21 @@
 
 namespace potluck::worker {
 
+/// How far the loading of a stage is.
+struct LoadState {
+    enum class Phase : std::uint8_t { kLoading, kHashing, kFetching };  ///< as proto::Progress
+    Phase phase = Phase::kLoading;
+    std::uint64_t done_bytes = 0;
+    std::uint64_t total_bytes = 0;
+    std::uint64_t bytes_per_second = 0;  ///< 0: not known
+};
+using ReportLoad = std::function<void(const LoadState& state)>;
+
 /// What an executor gives to a load job.
 struct LoadContext {
     kernels::Device& device;
     engine::WeightPool& weights;  ///< of earlier stages; what is loaded goes there too
-    const engine::LoadProgress& progress;
+    const ReportLoad& report;
     std::function<bool()> cancelled;  ///< whether the stage is to be unloaded already
 };
 /// Makes the model of a stage on the executor thread.
@@ -43,7 +53,7 @@ struct LoadReport {
 /// What the executor reports, on the loop thread.
 struct ExecutorEvents {
     std::function<void(std::uint64_t stage, const LoadReport& report, Status)> on_loaded;
-    std::function<void(std::uint64_t stage, std::uint64_t done, std::uint64_t total)> on_progress;
+    std::function<void(std::uint64_t stage, const LoadState& state)> on_progress;
     std::function<void(std::uint64_t stage, SlotIndex slot, const engine::StepTime& time, Status)>
         on_executed;
     std::function<void(std::uint64_t stage)> on_unloaded;  ///< no job refers to its slots any more
@@ -94,8 +104,7 @@ class Executor {
         ReportKind kind = ReportKind::kExecuted;
         std::uint64_t stage = 0;
         SlotIndex slot = 0;
-        std::uint64_t done = 0;
-        std::uint64_t total = 0;
+        LoadState load;
         engine::StepTimeList times;  ///< kLoaded: the first steps; kExecuted: the batch
         engine::WeightPool::Counters bytes;
         Status status;

@@ -6,7 +6,7 @@
 
 namespace potluck::worker {
 
-LoadJob load_job(const StagePart& part, const proto::Plan& p) {
+LoadJob load_job(const StagePart& part, const proto::Plan& p, const ModelFiles& files) {
     engine::ShardOptions shard;
     shard.part = {part.layer_begin, part.layer_end, part.embedding, part.head};
     shard.max_rows = p.max_batch_rows();
@@ -15,20 +15,44 @@ LoadJob load_job(const StagePart& part, const proto::Plan& p) {
     shard.kv = part.kv;
     const std::size_t in = part.config.input_width;
     const std::size_t out = part.config.output_width;
-    return [shard, in, out, rotary = part.rotary, path = p.model().path(),
-            bytes = p.model().file_bytes()](
+    const ModelPart wanted{p.model(), shard.part, part.rotary};
+    return [shard, in, out, wanted, &files](
                const LoadContext& context) -> Result<std::unique_ptr<engine::StageModel>> {
         engine::ShardOptions options = shard;
         options.cancelled = context.cancelled;
-        POTLUCK_ASSIGN(auto model, engine::load_stage(path, bytes, rotary, context.device, options,
-                                                      context.progress, &context.weights));
+        POTLUCK_ASSIGN(
+            auto file, files.open(wanted, context.cancelled, [&](const weights::Transfer& part) {
+                context.report({part.hashing ? LoadState::Phase::kHashing
+                                             : LoadState::Phase::kFetching,
+                                part.done, part.total, part.bytes_per_second});
+            }));
+        const std::string name = file->name();
+        const engine::LoadProgress progress = [&](std::uint64_t done, std::uint64_t total) {
+            context.report({.done_bytes = done, .total_bytes = total});
+        };
+        POTLUCK_ASSIGN(auto model, engine::load_stage(std::move(file), wanted.rotary,
+                                                      context.device, options, progress,
+                                                      &context.weights));
         if (model->input_width() != in || model->output_width() != out) {
             return error(ErrorCode::kCorrupt,
-                         fmt::format("{}: rows are {} and {} wide, the plan says {} and {}", path,
+                         fmt::format("{}: rows are {} and {} wide, the plan says {} and {}", name,
                                      model->input_width(), model->output_width(), in, out));
         }
         return model;
     };
+}
+
+proto::Control progress_message(const proto::FrameRoute& route, const LoadState& state) {
+    proto::Control message;
+    auto& progress = *message.mutable_progress();
+    progress.set_epoch(route.epoch.value);
+    progress.set_pipeline(route.pipeline.value);
+    progress.set_stage(route.stage.value);
+    progress.set_done_bytes(state.done_bytes);
+    progress.set_total_bytes(state.total_bytes);
+    progress.set_phase(static_cast<proto::Progress::Phase>(state.phase));
+    progress.set_bytes_per_second(state.bytes_per_second);
+    return message;
 }
 
 }  // namespace potluck::worker

@@ -1,15 +1,19 @@
 #pragma once
 
-// How a stage's model is made on its executor: the part of the file that the plan names, checked
-// against it.
+// How a stage's model is made on its executor: the part of the model that the plan names, from a
+// file or from the cluster, checked against the plan. And how far that is, for the coordinator.
 
 #include "proto/control.h"
+#include "proto/frame.h"
 #include "worker/service/executor.h"
 #include "worker/service/hosted_stage.h"
+#include "worker/service/model_files.h"
 
 namespace potluck::worker {
 
-/// Needs nothing of its arguments after the call.
-LoadJob load_job(const StagePart& part, const proto::Plan& plan);
+/// Of its arguments it needs only `files` after the call.
+LoadJob load_job(const StagePart& part, const proto::Plan& plan, const ModelFiles& files);
+
+proto::Control progress_message(const proto::FrameRoute& route, const LoadState& state);
 
 }  // namespace potluck::worker

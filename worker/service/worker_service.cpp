@@ -34,7 +34,10 @@ constexpr std::chrono::milliseconds kStepTimesInterval{250};
 
 struct WorkerService::Impl {
     Impl(boost::asio::io_context& l, transport::Transport& t, WorkerOptions o)
-        : loop(l), transport(t), options(std::move(o)) {}
+        : loop(l),
+          transport(t),
+          options(std::move(o)),
+          files(l, options.files, options.name, options.coordinator) {}
     ~Impl();
 
     Status start(std::vector<WorkerDevice> devices);
@@ -74,6 +77,7 @@ struct WorkerService::Impl {
     boost::asio::io_context& loop;
     transport::Transport& transport;
     WorkerOptions options;
+    ModelFiles files;  ///< before the executors, whose jobs use it
     std::function<void()> on_shutdown;
     ReportTimer report_times{loop, kStepTimesInterval, [this] { send_step_times(); }};
     std::unique_ptr<LoopSignal> signal;
@@ -117,17 +121,9 @@ Status WorkerService::Impl::start(std::vector<WorkerDevice> devices) {
                 .on_loaded = [this](std::uint64_t key, const LoadReport& report,
                                     Status status) { on_loaded(key, report, std::move(status)); },
                 .on_progress =
-                    [this](std::uint64_t key, std::uint64_t done, std::uint64_t total) {
-                        const HostedStage* stage = find(key);
-                        if (stage == nullptr) return;
-                        proto::Control message;
-                        auto& progress = *message.mutable_progress();
-                        progress.set_epoch(plan.epoch());
-                        progress.set_pipeline(stage->core.config().route.pipeline.value);
-                        progress.set_stage(stage->core.config().route.stage.value);
-                        progress.set_done_bytes(done);
-                        progress.set_total_bytes(total);
-                        tell(message);
+                    [this](std::uint64_t key, const LoadState& state) {
+                        if (const HostedStage* stage = find(key))
+                            tell(progress_message(stage->core.config().route, state));
                     },
                 .on_executed =
                     [this](std::uint64_t key, SlotIndex slot, const engine::StepTime& time,
@@ -287,7 +283,7 @@ void WorkerService::Impl::prepare(const proto::Plan& wanted) {
 }
 
 void WorkerService::Impl::load(HostedStage& stage, const StagePart& part, const proto::Plan& p) {
-    LoadJob job = load_job(part, p);
+    LoadJob job = load_job(part, p, files);
     const std::size_t probe_rows = static_cast<std::size_t>(std::min<std::uint64_t>(
         {p.max_batch_rows(), p.context(), p.kv_pages() * kernels::kPageTokens}));
     ++loading;
@@ -433,6 +429,8 @@ void WorkerService::Impl::accept(std::shared_ptr<transport::Connection> connecti
         forget(self);
         if (message.has_hello() && message.hello().role() == proto::Hello::PROBE)
             return prober.greet(self, message.hello());
+        if (message.has_hello() && message.hello().role() == proto::Hello::WEIGHTS)
+            return files.serve(self, message.hello());
         if (!message.has_hello() || message.hello().role() != proto::Hello::DATA) {
             log::warning("{} does not begin with a data greeting", self->peer());
             return self->close();

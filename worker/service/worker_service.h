@@ -18,6 +18,7 @@
 #include "engine/pace.h"
 #include "kernels/api/device.h"
 #include "transport/api.h"
+#include "worker/service/model_files.h"
 #include "worker/probe/device_probe.h"
 
 namespace potluck::worker {
@@ -29,6 +30,7 @@ struct WorkerOptions {
     std::uint64_t memory_bytes = 0;    ///< at most this much per device; 0: what is free
     std::chrono::milliseconds retry_interval{500};  ///< between attempts to reach the coordinator
     std::chrono::milliseconds silence{750};  ///< after which the coordinator is taken for dead
+    ModelFilesOptions files;
 };
 
 struct WorkerDevice {

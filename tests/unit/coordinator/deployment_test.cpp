@@ -53,7 +53,7 @@ class Player {
         } else if (verb == "prepared") {
             deployment_.on_prepared(epoch, node, problem, {{StageIndex(0), 5}}, actions);
         } else if (verb == "progress") {
-            deployment_.on_progress(epoch, StageIndex(0), std::stoull(name), 100);
+            deployment_.on_progress(epoch, StageIndex(0), {std::stoull(name), 100});
         } else if (verb == "connected") {
             deployment_.on_connected(epoch, node, problem, actions);
         } else if (verb == "links") {
@@ -71,6 +71,7 @@ class Player {
         return text;
     }
     const Deployment& deployment() const { return deployment_; }
+    Deployment& deployment() { return deployment_; }
 
   private:
     static model::Footprint footprint() {
@@ -408,6 +409,30 @@ TEST(Deployment, WithoutAnOpinionItGoesByMemory) {
     player.play("join a");
     EXPECT_EQ(player.play("join b"), "prepare 1 on ab");
     EXPECT_EQ(player.deployment().plan()->stages[0].part.end, 2U);
+}
+
+TEST(Deployment, SaysHowFarWeightsAreAndHowLongTheyTake) {
+    Player player({.workers = 2});
+    player.play("join a");
+    player.play("join b");
+    auto& deployment = player.deployment();
+    using Phase = StageProgress::Phase;
+    const auto report = [&](std::uint32_t stage, const StageProgress& progress) {
+        deployment.on_progress(Epoch(1), StageIndex(stage), progress);
+    };
+    report(0, {kMiB, 4 * kMiB, Phase::kHashing, 0});
+    report(1, {2 * kMiB, 4 * kMiB, Phase::kHashing, kMiB});
+    EXPECT_EQ(deployment.status(), "hashing the model: 50 % of 4.0 MiB, 1.0 MiB/s, 0:02 left");
+    report(0, {30 * kMiB, 100 * kMiB, Phase::kFetching, kMiB});
+    report(1, {20 * kMiB, 100 * kMiB, Phase::kFetching, kMiB / 2});
+    EXPECT_EQ(deployment.status(), "fetching weights: 25 % of 200.0 MiB, 1.5 MiB/s, 2:40 left");
+    report(1, {20 * kMiB, 100 * kMiB, Phase::kFetching, kMiB / 128});
+    EXPECT_EQ(deployment.status(), "fetching weights: 25 % of 200.0 MiB, 1.0 MiB/s, 2:50:40 left");
+    report(1, {20 * kMiB, 100 * kMiB, Phase::kFetching, 1});
+    EXPECT_EQ(deployment.status(), "fetching weights: 25 % of 200.0 MiB, 1.0 MiB/s");
+    report(1, {100 * kMiB, 100 * kMiB, Phase::kFetching, kMiB});
+    report(0, {100, 400, Phase::kLoading, 0});
+    EXPECT_EQ(deployment.status(), "loading 25 %");
 }
 
 }  // namespace
