@@ -100,6 +100,7 @@ struct CoordinatorService::Impl {
     std::vector<std::byte> head;  ///< of the frame being sent; capacity is kept
     StepResult result;
     std::string last_status;
+    std::string last_refusal;
     DeploymentState last_state = DeploymentState::kWaiting;
     std::chrono::steady_clock::time_point last_report{};
     std::shared_ptr<int> alive = std::make_shared<int>(0);
@@ -147,7 +148,8 @@ void CoordinatorService::Impl::accept(std::shared_ptr<transport::Connection> con
 
 void CoordinatorService::Impl::refuse(const std::shared_ptr<links::ControlLink>& link,
                                       const std::string& why) {
-    log::warning("{}: refused: {}", link->peer(), why);
+    // Who is refused comes again and again: said once.
+    if (std::exchange(last_refusal, why) != why) log::warning("{}: refused: {}", link->peer(), why);
     proto::Control answer;
     *answer.mutable_hello() = links::make_hello(proto::Hello::CONTROL, "coordinator");
     answer.mutable_hello()->set_refused(proto::to_utf8(why));
