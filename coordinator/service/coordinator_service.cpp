@@ -92,6 +92,7 @@ struct CoordinatorService::Impl {
     WorkerLinks workers;
     boost::asio::steady_timer clock;
     bool was_ready = false;
+    bool leaving = false;  ///< workers end because we said so
     std::vector<std::pair<StageIndex, StepSample>> early_samples;  ///< until the pipeline starts
     std::shared_ptr<transport::Connection> to_first;               ///< rows to stage 0
     std::shared_ptr<transport::Connection> from_last;              ///< results of the last stage
@@ -115,6 +116,7 @@ CoordinatorService::Impl::~Impl() {
 }
 
 void CoordinatorService::Impl::report_status() {
+    if (leaving) return;
     const std::string status = deployment.status();
     if (status == last_status) return;
     // Loading changes a hundred times; a person wants to see it about once a second.
@@ -298,6 +300,7 @@ void CoordinatorService::Impl::observe(StageIndex stage, const StepSample& sampl
 // ------------------------------------------------------------------------------------- pipeline
 
 void CoordinatorService::Impl::act(const DeploymentActions& actions) {
+    if (leaving) return;
     for (const auto& action : actions) {
         if (const auto* prepare = std::get_if<PrepareNodes>(&action)) {
             if (events.on_plan) events.on_plan(prepare->plan);
@@ -535,6 +538,7 @@ void CoordinatorService::shut_down(const std::string& reason) {
     proto::Control message;
     message.mutable_shutdown()->set_reason(proto::to_utf8(reason));
     impl_->workers.send_to_all(message);
+    impl_->leaving = true;
 }
 
 const ServedModel* CoordinatorService::model() const {
