@@ -1,10 +1,9 @@
 #pragma once
 
-// Bytes on the heap at a 64-byte boundary, the alignment of frames' payloads and of vector loads.
+// Bytes at a 64-byte boundary, the alignment of frames' payloads and of vector loads.
 
 #include <cstddef>
 #include <memory>
-#include <new>
 #include <span>
 
 namespace potluck {
@@ -14,14 +13,9 @@ inline constexpr std::size_t kBufferAlignment = 64;
 class AlignedBuffer {
   public:
     AlignedBuffer() = default;
-    /// `size` bytes, zeroed.
-    explicit AlignedBuffer(std::size_t size)
-        : data_(size == 0 ? nullptr
-                          : static_cast<std::byte*>(
-                                ::operator new(size, std::align_val_t(kBufferAlignment)))),
-          size_(size) {
-        std::uninitialized_fill_n(data_.get(), size, std::byte{0});
-    }
+    /// `size` bytes, zeroed. Large ones take memory only where they are touched, and no time to
+    /// make: loops own buffers for the largest frame that may come.
+    explicit AlignedBuffer(std::size_t size);
 
     std::byte* data() { return data_.get(); }
     const std::byte* data() const { return data_.get(); }
@@ -40,9 +34,10 @@ class AlignedBuffer {
 
   private:
     struct Free {
-        void operator()(std::byte* p) const {
-            ::operator delete(p, std::align_val_t(kBufferAlignment));
-        }
+        Free() noexcept : mapped(0) {}
+        explicit Free(std::size_t bytes) noexcept : mapped(bytes) {}
+        void operator()(std::byte* p) const;
+        std::size_t mapped;  ///< bytes; 0: it is from the heap
     };
     std::unique_ptr<std::byte, Free> data_;
     std::size_t size_ = 0;

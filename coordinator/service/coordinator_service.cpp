@@ -109,6 +109,7 @@ struct CoordinatorService::Impl {
     WorkerLinks workers;
     boost::asio::steady_timer clock;
     bool was_ready = false;
+    bool leaving = false;  ///< workers end because we said so
     std::vector<std::pair<StageIndex, StepSample>> early_samples;  ///< until the pipeline starts
     std::shared_ptr<transport::Connection> to_first;               ///< rows to stage 0
     std::shared_ptr<transport::Connection> from_last;              ///< results of the last stage
@@ -117,6 +118,7 @@ struct CoordinatorService::Impl {
     std::vector<std::byte> head;  ///< of the frame being sent; capacity is kept
     StepResult result;
     std::string last_status;
+    std::string last_refusal;
     DeploymentState last_state = DeploymentState::kWaiting;
     std::chrono::steady_clock::time_point last_report{};
     std::shared_ptr<int> alive = std::make_shared<int>(0);
@@ -131,6 +133,7 @@ CoordinatorService::Impl::~Impl() {
 }
 
 void CoordinatorService::Impl::report_status() {
+    if (leaving) return;
     const std::string now_is = status();
     if (now_is == last_status) return;
     // Loading changes a hundred times; a person wants to see it about once a second.
@@ -164,7 +167,8 @@ void CoordinatorService::Impl::accept(std::shared_ptr<transport::Connection> con
 
 void CoordinatorService::Impl::refuse(const std::shared_ptr<links::ControlLink>& link,
                                       const std::string& why) {
-    log::warning("{}: refused: {}", link->peer(), why);
+    // Who is refused comes again and again: said once.
+    if (std::exchange(last_refusal, why) != why) log::warning("{}: refused: {}", link->peer(), why);
     proto::Control answer;
     *answer.mutable_hello() = links::make_hello(proto::Hello::CONTROL, "coordinator");
     answer.mutable_hello()->set_refused(proto::to_utf8(why));
@@ -323,6 +327,7 @@ void CoordinatorService::Impl::observe(StageIndex stage, const StepSample& sampl
 // ------------------------------------------------------------------------------------- pipeline
 
 void CoordinatorService::Impl::act(const DeploymentActions& actions) {
+    if (leaving) return;
     for (const auto& action : actions) {
         if (const auto* prepare = std::get_if<PrepareNodes>(&action)) {
             if (auto kept = knowledge->on_plan(prepare->plan); !kept)
@@ -578,6 +583,7 @@ void CoordinatorService::shut_down(const std::string& reason) {
     proto::Control message;
     message.mutable_shutdown()->set_reason(proto::to_utf8(reason));
     impl_->workers.send_to_all(message);
+    impl_->leaving = true;
 }
 
 const ServedModel* CoordinatorService::model() const {

@@ -17,8 +17,11 @@ constexpr std::uint64_t kSeeds = 400;
 TEST(Losses, ChangeNoAnswer) {
     std::uint64_t first = 1;
     std::uint64_t last = kSeeds;
-    if (const char* only = std::getenv("POTLUCK_SIM_SEED"))
-        first = last = std::strtoull(only, nullptr, 10);
+    if (const char* only = std::getenv("POTLUCK_SIM_SEED")) {  // "17" or "1-10000"
+        char* rest = nullptr;
+        first = last = std::strtoull(only, &rest, 10);
+        if (*rest == '-') last = std::strtoull(rest + 1, nullptr, 10);
+    }
     std::uint64_t answered = 0;
     std::uint64_t pipelines = 0;
     std::uint64_t losses = 0;

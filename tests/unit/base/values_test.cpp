@@ -16,7 +16,7 @@ namespace potluck {
 namespace {
 
 TEST(AlignedBuffer, IsAlignedAndZeroed) {
-    for (const std::size_t size : {1U, 63U, 64U, 1000U}) {
+    for (const std::size_t size : {1U, 63U, 64U, 1000U, 1U << 20}) {
         AlignedBuffer buffer(size);
         EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % kBufferAlignment, 0U);
         EXPECT_EQ(buffer.size(), size);
