@@ -26,6 +26,7 @@
 #include "coordinator/api/server.h"
 #include "coordinator/service/coordinator_service.h"
 #include "coordinator/service/enrolment_desk.h"
+#include "coordinator/speculate/speculator.h"
 #include "security/state_files.h"
 #include "transport/address.h"
 #include "transport/tls.h"
@@ -80,6 +81,13 @@ Status start(Coordinator& c, const ClusterOptions& options, const security::Clus
     settings.deployment.plan.max_batch_rows = std::max<std::uint32_t>(chunk + options.slots, 64);
     settings.scheduler.prefill_chunk = options.prefill_chunk;
     settings.scheduler.queue_limit = options.queue_limit;
+    settings.scheduler.speculation = options.speculation;
+    settings.speculation = coordinator::make_speculator({.test_drafters = options.test_drafters});
+    if (!settings.speculation->knows(options.speculation)) {
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("--speculation: '{}' is neither off, auto nor a drafter",
+                                 options.speculation));
+    }
     coordinator::CoordinatorEvents events;
     events.on_status = [](const std::string& status) {
         if (status != "ready") std::cout << status << std::endl;  // on_ready says more

@@ -15,6 +15,7 @@
 #include "base/kv_type.h"
 #include "base/result.h"
 #include "engine/page_table.h"
+#include "engine/stage_drafter.h"
 #include "engine/stage_model.h"
 #include "kernels/api/device.h"
 #include "model/gguf/gguf.h"
@@ -28,6 +29,7 @@ struct ShardOptions {
     std::size_t max_length = 4096;  ///< positions of one sequence
     std::size_t kv_pages = 64;      ///< of kPageTokens positions each, over all sequences
     KvTypes kv;                     ///< how keys and values are stored
+    std::shared_ptr<const StageDrafter> drafter;  ///< asked at every sampled row; null: none
 };
 
 /// Called with the bytes of the file that are loaded and their total, after each tensor.
