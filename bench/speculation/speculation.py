@@ -143,7 +143,8 @@ def measure(options) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--potluck", default="potluck")
     parser.add_argument("--suites", type=lambda text: text.split(","), default=["pairs"], help="pairs,law")
     parser.add_argument("--prompts", type=Path, help="JSON: a list of {name, prompt, n}")
