@@ -28,6 +28,7 @@
 #include "coordinator/api/server.h"
 #include "coordinator/service/coordinator_service.h"
 #include "coordinator/service/enrolment_desk.h"
+#include "coordinator/speculate/speculator.h"
 #include "coordinator/store/store.h"
 #include "security/state_files.h"
 #include "transport/address.h"
@@ -89,6 +90,13 @@ Status start(Coordinator& c, const ClusterOptions& options, const security::Clus
     settings.deployment.plan.max_batch_rows = std::max<std::uint32_t>(chunk + options.slots, 64);
     settings.scheduler.prefill_chunk = options.prefill_chunk;
     settings.scheduler.queue_limit = options.queue_limit;
+    settings.scheduler.speculation = options.speculation;
+    settings.speculation = coordinator::make_speculator({.test_drafters = options.test_drafters});
+    if (!settings.speculation->knows(options.speculation)) {
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("--speculation: '{}' is neither off, auto nor a drafter",
+                                 options.speculation));
+    }
     settings.scheduler.patience = milliseconds(options.patience_s);
     settings.silence = std::chrono::milliseconds(options.silence_ms);
     settings.knowledge = std::move(knowledge);

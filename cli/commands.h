@@ -151,8 +151,10 @@ struct ClusterOptions {
     std::string keys;  ///< file of those who may use the API; empty: everybody on this machine
     bool insecure_no_keys = false;
     bool share_prefixes = false;
-    std::uint32_t queue_limit = 256;  ///< requests that wait; more are refused
-    double queue_timeout_s = 600;     ///< 0: none
+    std::string speculation = "auto";  ///< of requests that do not say: off, auto or a drafter
+    bool test_drafters = false;        ///< those for benchmarks too
+    std::uint32_t queue_limit = 256;   ///< requests that wait; more are refused
+    double queue_timeout_s = 600;      ///< 0: none
     double request_timeout_s = 0;
     double patience_s = 60;          ///< that requests wait for a pipeline after a loss
     std::uint32_t silence_ms = 750;  ///< after which a worker is taken for dead

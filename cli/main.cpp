@@ -146,6 +146,13 @@ void add_cluster(CLI::App& command, ClusterOptions& o) {
                     "most prompt tokens per batch; 0: as measured step times say")
         ->check(CLI::Range(0, 4096))
         ->capture_default_str();
+    command
+        .add_option(
+            "--speculation", o.speculation,
+            "who drafts tokens ahead for requests that do not say: off, auto or a drafter's "
+            "name; it changes the time, never a token")
+        ->capture_default_str();
+    command.add_flag("--test-drafters", o.test_drafters)->group("");  // for benchmarks
     auto* keys =
         command.add_option("--keys", o.keys, "file of those who may use the API (potluck key new)");
     command

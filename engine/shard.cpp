@@ -327,6 +327,11 @@ void Shard::Impl::sample(const Row& row, std::span<float> values, StepResult& re
         const float raw = raw_logits[static_cast<std::size_t>(out.token)];
         out.logprob = static_cast<float>(static_cast<double>(raw) - log_sum);
     }
+    if (options.drafter) {
+        const std::size_t before = result.entries.size();
+        options.drafter->propose(history.until(row.seq, row.position), out.token, result.entries);
+        out.n_proposed = static_cast<std::uint16_t>(result.entries.size() - before);
+    }
     result.rows.push_back(out);
 }
 

@@ -15,6 +15,7 @@
 #include "base/kv_type.h"
 #include "base/result.h"
 #include "engine/page_table.h"
+#include "engine/stage_drafter.h"
 #include "engine/stage_model.h"
 #include "kernels/api/device.h"
 #include "model/gguf/gguf.h"
@@ -31,6 +32,7 @@ struct ShardOptions {
     std::size_t kv_pages = 64;        ///< of kPageTokens positions each, over all sequences
     KvTypes kv;                       ///< how keys and values are stored
     std::function<bool()> cancelled;  ///< asked while loading: whether to stop; may be empty
+    std::shared_ptr<const StageDrafter> drafter;  ///< asked at every sampled row; null: none
 };
 
 /// Called with the bytes of the file that were read and their total, after each tensor.

@@ -86,6 +86,7 @@ TEST(Answers, WithDraftsAreTheOraclesForEverySeed) {
     std::uint64_t hits = 0;
     std::uint64_t drafted = 0;
     std::uint64_t junk = 0;
+    std::uint64_t from_stage = 0;
     int failures = 0;
     for (std::uint64_t seed = first; seed <= last && failures < 3; ++seed) {
         const Outcome outcome = run_and_compare(random_drafts(seed));
@@ -101,6 +102,7 @@ TEST(Answers, WithDraftsAreTheOraclesForEverySeed) {
         drafts.longest_under_way =
             std::max(drafts.longest_under_way, outcome.drafts.longest_under_way);
         drafted += outcome.counters.rows_drafted;
+        from_stage += outcome.drafts.from_stage.size();
         pauses += outcome.counters.pauses;
         hits += outcome.counters.prefix_hits;
         junk += outcome.junk_rows;
@@ -119,6 +121,7 @@ TEST(Answers, WithDraftsAreTheOraclesForEverySeed) {
     EXPECT_GT(drafts.rounds_ahead, 2000U);
     EXPECT_GT(drafts.longest_under_way, 2U);
     EXPECT_GT(junk, 500U);
+    EXPECT_GT(from_stage, 5000U);
     EXPECT_GT(pauses, 100U);
     EXPECT_GT(hits, 500U);
 }

@@ -122,6 +122,7 @@ Cluster::Cluster(const Scenario& scenario, Sabotage sabotage)
             .page_tokens = scenario_.limits.page_tokens,
             .context = scenario_.limits.context,
             .max_rows = scenario_.limits.max_batch_rows,
+            .proposes = scenario_.drafts && scenario_.drafts->from_stage,
             .copies_pages = sabotage != Sabotage::kForgetCopies};
         layer = part.end;
         w->model = std::make_unique<FakeModel>(part);

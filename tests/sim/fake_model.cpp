@@ -190,6 +190,10 @@ void FakeModel::sample(std::uint64_t hidden, const Row& row, StepResult& result)
                                       -static_cast<float>(i)});
         }
     }
+    if (options_.proposes) {
+        answer.n_proposed = 1;
+        result.entries.push_back({answer.token + 1, 0.F});
+    }
     result.rows.push_back(answer);
 }
 

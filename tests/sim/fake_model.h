@@ -39,6 +39,7 @@ struct FakeModelOptions {
     std::size_t page_tokens = 4;
     std::size_t context = 128;
     std::size_t max_rows = 64;
+    bool proposes = false;     ///< a drafter lives with the head: it says the sampled token + 1
     bool copies_pages = true;  ///< false: forgets copy-on-write, to see that a test notices
 };
 

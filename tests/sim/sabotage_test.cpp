@@ -35,6 +35,23 @@ TEST_P(Mistakes, AreNoticed) {
     EXPECT_GE(noticed * 100, made * GetParam().noticed_percent) << noticed << " of " << made;
 }
 
+// Drafts that are taken back are what truncates without a release: forgetting one is always
+// noticed.
+TEST(MistakesWithDrafts, AreNoticed) {
+    for (const auto kind : {Sabotage::kDropTruncate, Sabotage::kStaleActivation}) {
+        std::uint64_t made = 0;
+        std::uint64_t noticed = 0;
+        for (std::uint64_t seed = 1; seed <= 80; ++seed) {
+            const Outcome outcome = run_and_compare(random_drafts(seed), kind);
+            if (outcome.sabotaged == 0) continue;
+            ++made;
+            if (!outcome.problems.empty()) ++noticed;
+        }
+        EXPECT_GE(made, 10U);
+        EXPECT_GE(noticed * 100, made * 70) << noticed << " of " << made;
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     All, Mistakes,
     ::testing::Values(Mistake{"SwappedActivations", Sabotage::kSwapActivations, 85},

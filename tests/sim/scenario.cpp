@@ -126,7 +126,8 @@ Scenario random_drafts(std::uint64_t seed) {
                                          : random.one_in(2) ? 1.0
                                                             : 0.5,
                                 .longest = random.between(1, 6),
-                                .silent = random.one_in(2) ? 0.0 : 0.2};
+                                .silent = random.one_in(2) ? 0.0 : 0.2,
+                                .from_stage = random.one_in(2)};
     // More in flight than stages, as plans have it: somewhere to be ahead.
     if (!random.one_in(4)) s.limits.max_in_flight = 2 * s.limits.stages + 2;
     for (auto& r : s.requests) {

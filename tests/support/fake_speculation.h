@@ -24,6 +24,7 @@ struct FakeDraftOptions {
     double ahead = 0;         ///< of a sequence's stretches of 8 tokens: in one-token jobs
     std::size_t longest = 4;  ///< of one draft
     double silent = 0;        ///< of calls that propose nothing
+    bool from_stage = false;  ///< the last stage proposes each token + 1
 };
 
 /// What became of it; the test keeps it.
@@ -62,6 +63,7 @@ class FakeSpeculation final : public coordinator::Speculation {
         auto& sequence = at(number);
         if (sequence.off) return;
         for (const TokenId token : tokens) {
+            sequence.last = token;
             check(sequence.made < sequence.truth.size() && sequence.truth[sequence.made] == token,
                   "another token than the true one is certain");
             ++sequence.made;
@@ -107,7 +109,9 @@ class FakeSpeculation final : public coordinator::Speculation {
     }
 
     void proposed_by_stage(std::uint64_t number, std::span<const TokenId> tokens) override {
-        at(number);
+        const auto& sequence = at(number);
+        check(!options_.from_stage || sequence.off || tokens.front() == sequence.last + 1,
+              "the last stage proposes behind another token");
         log_->from_stage.insert(log_->from_stage.end(), tokens.begin(), tokens.end());
     }
 
@@ -143,6 +147,7 @@ class FakeSpeculation final : public coordinator::Speculation {
         bool off = false;
         std::vector<TokenId> truth;
         std::size_t made = 0;          ///< certain tokens behind the prompt
+        TokenId last = 0;              ///< of them
         std::vector<TokenId> drafted;  ///< behind them; at least what is under way
         coordinator::SpeculationReport report;
     };

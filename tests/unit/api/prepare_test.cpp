@@ -160,11 +160,11 @@ TEST(PrepareCompletions, PromptsOfEveryForm) {
 TEST(PrepareCompletions, EveryPartGetsTheWholeRequest) {
     ServedModel model = test::served_model();
     model.default_sampler.top_k = 20;
-    const auto prepared = prepare(
-        Endpoint::kCompletions,
-        R"({"prompt":["a","b"],"n":3,"seed":9,"stop":"\n","ignore_eos":true,"speculation":"suffix","logprobs":2,
-            "stream":true,"stream_options":{"include_usage":true},"temperature":0})",
-        model);
+    const auto prepared =
+        prepare(Endpoint::kCompletions,
+                R"({"prompt":["a","b"],"n":3,"seed":9,"stop":"\n","ignore_eos":true,"logprobs":2,
+            "speculation":"suffix","stream":true,"stream_options":{"include_usage":true},"temperature":0})",
+                model);
     ASSERT_TRUE(prepared) << prepared.error().message;
     EXPECT_TRUE(prepared->seeded && prepared->stream && prepared->include_usage);
     ASSERT_EQ(prepared->parts.size(), 2U);

@@ -101,6 +101,32 @@ TEST_P(Junk, BatchThatIsGivenUpLeavesItsPlaces) {
     expect_the_rest_is_right();
 }
 
+TEST(StageDrafter, ProposesWithTheSample) {
+    const LoadedModel model = load_named("llama-Q8_0");
+    const auto device = make_device();
+    Chain chain(model, *device, {.drafter = std::make_shared<RepeatDrafter>(3)}, {1});
+    must(chain.open(kA));
+    // Whatever is sampled stands in the prompt, as its only token or among others.
+    std::vector<TokenId> tokens;
+    const auto vocabulary = static_cast<TokenId>(model.description.config.vocabulary);
+    for (TokenId token = 0; token < vocabulary; ++token)
+        tokens.push_back(token);
+    must(chain.feed(kA, tokens));
+    const auto& result = chain.result();
+    std::size_t entry = 0;
+    std::size_t proposed = 0;
+    for (const auto& row : result.rows) {
+        // Tokens are their own positions here: behind the sampled one come those after it.
+        const auto behind = std::max<TokenId>(static_cast<TokenId>(row.position) - row.token, 0);
+        ASSERT_EQ(row.n_proposed, std::min<TokenId>(behind, 3)) << row.position;
+        for (TokenId i = 1; i <= row.n_proposed; ++i)
+            EXPECT_EQ(result.entries[entry++].token, row.token + i);
+        proposed += row.n_proposed;
+    }
+    EXPECT_EQ(entry, result.entries.size());
+    EXPECT_GT(proposed, 20U);
+}
+
 INSTANTIATE_TEST_SUITE_P(Devices, Junk, ::testing::Bool(),
                          [](const auto& instance) { return instance.param ? "Deferred" : "Cpu"; });
 

@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""What speculation brings to one stream: `auto` beside `off`, and a drafter that is right as often as it
+is told beside the law of a filled pipeline. Real processes; README.md says what each figure is.
+
+  bench/speculation/speculation.py --potluck build/release/bin/potluck --prompts FILE.json
+  bench/speculation/speculation.py --potluck ... --suites law
+"""
+import argparse
+import http.client
+import json
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+for folder in ("serve", "peer"):
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / folder))
+
+import processes  # noqa: E402
+from client import Failure  # noqa: E402
+from servers import LATE, Cluster  # noqa: E402
+
+LAW_TOLERANCE = 0.10
+LAW_PROMPT = "def total(items, rate):\n    result = 0\n"
+
+
+@dataclass
+class Answer:
+    text: str
+    tokens: int
+    seconds: float  # from the first token to the end
+    speculation: dict
+
+    def rate(self) -> float:
+        return (self.tokens - 1) / self.seconds
+
+
+def ask(port: int, prompt: str, tokens: int, speculation: str, **more) -> Answer:
+    body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "stream": True,
+            "stream_options": {"include_usage": True}, "speculation": speculation} | more
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=170)
+    connection.request("POST", "/v1/completions", json.dumps(body))
+    response = connection.getresponse()
+    if response.status != 200:
+        raise Failure(f"the server: {response.read().decode(errors='replace')}")
+    text, usage, first = "", None, None
+    while line := response.readline():
+        if not line.startswith(b"data: {"):
+            continue
+        if first is None:
+            first = time.monotonic()
+        event = json.loads(line[6:])
+        text += "".join(choice["text"] for choice in event["choices"])
+        usage = event.get("usage") or usage
+    end = time.monotonic()
+    connection.close()
+    if usage is None or usage["completion_tokens"] < 2:
+        raise Failure(f"too short an answer to {prompt[-40:]!r}")
+    return Answer(text, usage["completion_tokens"], end - first,
+                  usage.get("speculation", {}))
+
+
+def pairs(options, workers: int, prompts: list[dict]) -> list[dict]:
+    """Each prompt once with `auto` and once with `off` on one server, in turn; a new server for each
+    round, so that no drafter knows an answer from before."""
+    found = [{"name": p["name"], "ratio": [], "off": [], "auto": []} for p in prompts]
+    for round_ in range(options.rounds):
+        with Cluster(options.potluck, ["--workers", str(workers), "--slots", "2", *options.flags]) as server:
+            ask(server.port, "import os\n", 16, "off")
+            for i, (prompt, figures) in enumerate(zip(prompts, found, strict=True)):
+                print(f"{workers} workers, round {round_ + 1}: {prompt['name']}", file=sys.stderr)
+                order = ("off", options.arm) if (i + round_) % 2 == 0 else (options.arm, "off")
+                told = {arm: ask(server.port, prompt["prompt"], prompt["n"], arm) for arm in order}
+                plain, drafted = told["off"], told[options.arm]
+                if plain.text != drafted.text:
+                    raise Failure(f"{prompt['name']}: the text differs")
+                figures["ratio"].append(drafted.rate() / plain.rate())
+                figures["off"].append(plain.rate())
+                figures["auto"].append(drafted.rate())
+                figures["speculation"] = drafted.speculation
+    return found
+
+
+def show_pairs(workers: int, found: list[dict]):
+    print(f"\n{workers} worker{'s' * (workers > 1)}\n\n"
+          "| prompt | off, tokens/s | with, tokens/s | ratio | accepted of drafted | arm |\n"
+          "|---|---|---|---|---|---|")
+    for f in found:
+        s = f["speculation"]
+        print(f"| {f['name']} | {median(f['off']):.0f} | {median(f['auto']):.0f} | {median(f['ratio']):.2f} "
+              f"| {s['accepted']} of {s['drafted']} | {s['arm']} |")
+    ratios = sorted(median(f["ratio"]) for f in found)
+    print(f"\nDecoding: median {median(ratios):.2f} times, least {ratios[0]:.2f}, best {ratios[-1]:.2f}.")
+
+
+def law(options, stages: list[int]) -> int:
+    """Stages of 10 ms, times their weight; a row more costs as much, so that jobs go ahead one by one."""
+    paces = ",".join(f"{w}ms+{9 * w}ms" for w in stages)
+    missed = 0
+    with Cluster(options.potluck, ["--workers", str(len(stages)), "--pace", paces, "--slots", "2",
+                                   "--threads", "1", "--test-drafters", *options.flags]) as server:
+        def rate(arm: str) -> Answer:
+            return ask(server.port, LAW_PROMPT, options.tokens, arm, ignore_eos=True)
+        plain = [rate("off") for _ in range(2)]  # and the drafter that is told learns the answer
+        token = median(1 / p.rate() for p in plain)
+        jobs = token / (max(stages) * 0.010)
+        print(f"\nStages of {', '.join(f'{10 * w} ms' for w in stages)}: {token * 1000:.2f} ms a token, "
+              f"{(token - sum(stages) * 0.010) * 1000:.2f} ms of them beyond the stages, S {jobs:.2f}\n\n"
+              "| a | accepted | times as fast | law | ratio |\n|---|---|---|---|---|")
+        for a in options.chances:
+            drafted = rate(f"forced:{a:g}")
+            if drafted.text != plain[0].text:
+                raise Failure(f"a = {a}: the text differs")
+            s = drafted.speculation
+            # As it came out: the draws of so few tokens are not exactly a.
+            real = s["accepted"] / s["drafted"] if s["drafted"] else 0.0
+            faster = drafted.rate() * token
+            says = jobs / (jobs * (1 - real) + real)
+            missed += abs(faster / says - 1) > LAW_TOLERANCE
+            print(f"| {a:g} | {real:.2f} | {faster:.2f} | {says:.2f} | {faster / says:.3f} |", flush=True)
+        if LATE in server.text():
+            raise Failure("a paced worker could not keep its pace")
+    return missed
+
+
+def own_seconds() -> float:
+    uses = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(use.ru_utime + use.ru_stime for use in uses)
+
+
+def measure(options) -> int:
+    missed = 0
+    if "pairs" in options.suites:
+        prompts = json.loads(options.prompts.read_text())
+        for workers in options.workers:
+            show_pairs(workers, pairs(options, workers, prompts))
+    if "law" in options.suites:
+        for stages in ([1, 1, 1, 1], [1, 3, 1, 1]):
+            missed += law(options, stages)
+    return missed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--potluck", default="potluck")
+    parser.add_argument("--suites", type=lambda text: text.split(","), default=["pairs"], help="pairs,law")
+    parser.add_argument("--prompts", type=Path, help="JSON: a list of {name, prompt, n}")
+    parser.add_argument("--workers", type=lambda t: [int(n) for n in t.split(",")], default=[1, 3])
+    parser.add_argument("--arm", default="auto", help="what is measured beside off")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--tokens", type=int, default=160, help="of the law's answers")
+    parser.add_argument("--chances", type=lambda t: [float(a) for a in t.split(",")],
+                        default=[0, 0.3, 0.5, 0.7, 0.9, 1])
+    parser.add_argument("--flags", type=str.split, default=[], help="more flags of `potluck up`")
+    options = parser.parse_args()
+    if "pairs" in options.suites and not options.prompts:
+        parser.error("--prompts is needed")
+    foreign = processes.ForeignWork()
+    try:
+        missed = foreign.measure(lambda: (measure(options), own_seconds()))
+    except (Failure, OSError, ValueError) as error:
+        print(f"speculation.py: {error}", file=sys.stderr)
+        return 1
+    cores = foreign.cores()
+    print("\nOther work on the machine, in cores: " + ("not known" if cores is None else f"{cores:.2f}"))
+    return 3 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
