@@ -177,8 +177,8 @@ struct WorkerCommandOptions {
     DeviceOptions cpu;
     std::uint64_t memory_bytes = 0;
     std::uint32_t silence_ms = 750;  ///< after which the coordinator is taken for dead
-    bool measure = false;  ///< again, even if this machine was measured before
-    std::string weights_cache;  ///< empty: the default one
+    bool measure = false;            ///< again, even if this machine was measured before
+    std::string weights_cache;       ///< empty: the default one
     std::uint64_t weights_cache_bytes = 0;
     std::uint64_t weights_rate = 0;
     bool no_local_files = false;

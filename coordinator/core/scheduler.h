@@ -20,7 +20,8 @@
 //   the same tenant that begins like it, or like one that still runs, forks from it. A prompt whose
 //   beginning is being fed for another one right now waits for that. Choices of one request are the
 //   same case.
-// - Loss (scheduler_loss.cpp): when the pipeline is lost, every sequence is paused and waits for the
+// - Loss (scheduler_loss.cpp): when the pipeline is lost, every sequence is paused and waits for
+// the
 //   next pipeline; new requests are taken meanwhile, for a bounded time.
 // - Drafts (speculation.h): rows that somebody else thinks will come next are sent where there is
 //   room and nothing certain to do, sampled like any other, and kept as far as they were right.

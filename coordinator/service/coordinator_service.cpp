@@ -11,8 +11,8 @@
 
 #include "base/log.h"
 #include "coordinator/core/step_samples.h"
+#include "coordinator/service/pipeline_ends.h"
 #include "coordinator/service/plan_message.h"
-#include "coordinator/service/result_receiver.h"
 #include "coordinator/service/served_model.h"
 #include "coordinator/service/worker_links.h"
 #include "links/control_link.h"
@@ -23,7 +23,6 @@
 namespace potluck::coordinator {
 namespace {
 
-constexpr std::chrono::milliseconds kDialTimeout{5000};
 constexpr std::chrono::milliseconds kStatusInterval{700};
 constexpr std::chrono::milliseconds kTick{50};  ///< at which the cores are told the time
 constexpr RequestId kWarmUp(0);  ///< the request that shows that a new pipeline works
@@ -58,7 +57,10 @@ struct CoordinatorService::Impl {
           workers(loop, options.silence,
                   {[this](NodeId node, const proto::Control& m) { on_worker_message(node, m); },
                    [this](NodeId node, const Error& reason) { on_worker_lost(node, reason); }}),
-          clock(loop) {
+          clock(loop),
+          ends(transport, {[this](auto frame) { on_result(frame); },
+                           [this](Epoch epoch) { on_links_open(epoch); },
+                           [this](Epoch epoch, const Error& why) { broken(epoch, why); }}) {
         tick();
     }
     ~Impl();
@@ -78,8 +80,7 @@ struct CoordinatorService::Impl {
 
     // The pipeline.
     void act(const DeploymentActions& actions);
-    void open_links(const Plan& plan);
-    void maybe_links_open(Epoch epoch);
+    void on_links_open(Epoch epoch);
     void start_pipeline(const Plan& plan);
     void stop_pipeline(const StopPipeline& stop);
     void broken(Epoch epoch, const Error& reason);
@@ -111,8 +112,7 @@ struct CoordinatorService::Impl {
     bool was_ready = false;
     bool leaving = false;  ///< workers end because we said so
     std::vector<std::pair<StageIndex, StepSample>> early_samples;  ///< until the pipeline starts
-    std::shared_ptr<transport::Connection> to_first;               ///< rows to stage 0
-    std::shared_ptr<transport::Connection> from_last;              ///< results of the last stage
+    PipelineEnds ends;
     std::map<RequestId, std::shared_ptr<GenerationSink>> sinks;
     std::uint64_t next_request = 1;
     std::vector<std::byte> head;  ///< of the frame being sent; capacity is kept
@@ -121,15 +121,11 @@ struct CoordinatorService::Impl {
     std::string last_refusal;
     DeploymentState last_state = DeploymentState::kWaiting;
     std::chrono::steady_clock::time_point last_report{};
-    std::shared_ptr<int> alive = std::make_shared<int>(0);
 };
 
 CoordinatorService::Impl::~Impl() {
-    alive.reset();
     for (auto& link : greeting)
         link->close();
-    if (to_first) to_first->close();
-    if (from_last) from_last->close();
 }
 
 void CoordinatorService::Impl::report_status() {
@@ -200,7 +196,7 @@ void CoordinatorService::Impl::welcome_results(const std::shared_ptr<links::Cont
                                                const proto::Hello& hello) {
     const auto& plan = deployment.plan();
     if (!plan || plan->epoch.value != hello.epoch() || hello.stage() != plan->stages.size() ||
-        from_last) {
+        ends.has_results()) {
         return refuse(link, fmt::format("no results of epoch {}, stage {} are expected",
                                         hello.epoch(), hello.stage()));
     }
@@ -209,19 +205,7 @@ void CoordinatorService::Impl::welcome_results(const std::shared_ptr<links::Cont
     proto::Control answer;
     *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, "coordinator");
     if (auto sent = link->send(answer); !sent) return link->close();
-    from_last = link->release();
-    const Epoch epoch = plan->epoch;
-    const std::weak_ptr<int> here = alive;
-    from_last->start(std::make_shared<ResultReceiver>(
-        [this, here](std::span<const std::byte> frame) {
-            if (!here.expired()) on_result(frame);
-        },
-        [this, here, epoch](const Error& reason) {
-            if (here.expired()) return;
-            broken(epoch, {ErrorCode::kPeerLost,
-                           "the link from the last stage is lost: " + reason.message});
-        }));
-    maybe_links_open(epoch);
+    ends.take_results(plan->epoch, link->release());
 }
 
 void CoordinatorService::Impl::on_worker_lost(NodeId node, const Error& reason) {
@@ -283,8 +267,8 @@ void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Contr
 
 void CoordinatorService::Impl::on_registered(NodeId node, const proto::Register& registration) {
     auto offer = knowledge->on_registered(
-        node, workers.name(node),
-        links::reachable(registration.data_address(), workers.peer(node)), registration,
+        node, workers.name(node), links::reachable(registration.data_address(), workers.peer(node)),
+        registration,
         [this, node](const proto::Control& message) { return workers.send(node, message); });
     if (!offer) return workers.refuse(node, offer.error().message);
     proto::Control answer;
@@ -345,7 +329,9 @@ void CoordinatorService::Impl::act(const DeploymentActions& actions) {
             proto::Control message;
             message.mutable_connect()->set_epoch(connect->plan.epoch.value);
             workers.send(connect->plan, message);
-            open_links(connect->plan);
+            const NodeId first = connect->plan.stages.front().node;
+            ends.open(connect->plan.epoch,
+                      {connect->plan.stages.front().address, workers.identity(first)});
         } else if (const auto* start = std::get_if<StartPipeline>(&action)) {
             start_pipeline(start->plan);
         } else {
@@ -354,36 +340,7 @@ void CoordinatorService::Impl::act(const DeploymentActions& actions) {
     }
 }
 
-void CoordinatorService::Impl::open_links(const Plan& plan) {
-    proto::Hello hello = links::make_hello(proto::Hello::DATA, "coordinator");
-    hello.set_epoch(plan.epoch.value);
-    hello.set_stage(0);
-    transport::Limits limits;
-    limits.max_head_bytes = proto::kMaxHeadBytes;
-    const std::weak_ptr<int> here = alive;
-    const Epoch epoch = plan.epoch;
-    const links::Destination first{plan.stages.front().address,
-                                   workers.identity(plan.stages.front().node)};
-    links::dial_and_greet(
-        transport, first, limits, kDialTimeout, hello,
-        [this, here, epoch](Result<std::shared_ptr<transport::Connection>> link) {
-            if (here.expired()) return;
-            if (!link) return broken(epoch, link.error());
-            if (!deployment.plan() || deployment.plan()->epoch != epoch) return (*link)->close();
-            to_first = std::move(*link);
-            to_first->start(std::make_shared<ResultReceiver>(
-                [](std::span<const std::byte>) {},
-                [this, here, epoch](const Error& reason) {
-                    if (here.expired()) return;
-                    broken(epoch, {ErrorCode::kPeerLost,
-                                   "the link to the first stage is lost: " + reason.message});
-                }));
-            maybe_links_open(epoch);
-        });
-}
-
-void CoordinatorService::Impl::maybe_links_open(Epoch epoch) {
-    if (!to_first || !from_last) return;
+void CoordinatorService::Impl::on_links_open(Epoch epoch) {
     DeploymentActions actions;
     deployment.on_links_open(epoch, actions);
     act(actions);
@@ -418,10 +375,7 @@ void CoordinatorService::Impl::start_pipeline(const Plan& plan) {
 }
 
 void CoordinatorService::Impl::stop_pipeline(const StopPipeline& stop) {
-    if (to_first) to_first->close();
-    if (from_last) from_last->close();
-    to_first.reset();
-    from_last.reset();
+    ends.close();
     scheduler.suspend(time_now());
     SchedulerActions none;
     scheduler.cancel(kWarmUp, none);
@@ -439,9 +393,9 @@ void CoordinatorService::Impl::tick() {
         DeploymentActions actions;
         deployment.on_time(time_now(), quiet, actions);
         act(actions);
-        SchedulerActions ends;
-        scheduler.give_up_after(time_now(), status(), ends);
-        act(ends);
+        SchedulerActions given_up;
+        scheduler.give_up_after(time_now(), status(), given_up);
+        act(given_up);
         report_status();
     });
 }
@@ -490,11 +444,11 @@ void CoordinatorService::Impl::end_request(RequestId id,
 }
 
 void CoordinatorService::Impl::send(const Batch& batch) {
-    if (!to_first) return;  // the pipeline broke while these actions were carried out
+    if (!deployment.plan()) return;  // the pipeline broke while these actions were carried out
     const Epoch epoch = deployment.plan()->epoch;
     proto::encode_rows({epoch, PipelineId(0), StageIndex(0)}, batch, 0, head);
     knowledge->on_sent(batch);
-    if (auto sent = to_first->send(head, {}, {}); !sent) broken(epoch, sent.error());
+    if (auto sent = ends.send(head); !sent) broken(epoch, sent.error());
 }
 
 void CoordinatorService::Impl::send_cancel(const SendCancel& cancel) {

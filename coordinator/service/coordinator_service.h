@@ -32,7 +32,7 @@ struct CoordinatorOptions {
     std::uint64_t weights_rate = 0;  ///< bytes per second to workers that lack them; 0: no limit
     DeploymentOptions deployment;    ///< first epoch and choice of stages are filled in here
     SchedulerOptions scheduler;
-    std::chrono::milliseconds silence{750};  ///< after which a worker is taken for dead
+    std::chrono::milliseconds silence{750};    ///< after which a worker is taken for dead
     std::unique_ptr<Speculation> speculation;  ///< null: nothing is drafted
     KnowledgeOptions knowledge;
 };

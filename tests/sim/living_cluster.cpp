@@ -126,7 +126,7 @@ void LivingCluster::on_control(Node& n, const Message& message) {
         case kCancel:
             if (!n.runs(message.epoch)) return;
             n.stage->cancel(SeqId(message.seq), message.generation);
-            n.model->make_junk(SeqId(message.seq));
+            n.model->make_junk(SeqId(message.seq), message.generation);
             return;
         default:
             return;

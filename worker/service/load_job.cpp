@@ -16,23 +16,24 @@ LoadJob load_job(const StagePart& part, const proto::Plan& p, const ModelFiles& 
     const std::size_t in = part.config.input_width;
     const std::size_t out = part.config.output_width;
     const ModelPart wanted{p.model(), shard.part, part.rotary};
-    return [shard, in, out, wanted, &files](
-               const LoadContext& context) -> Result<std::unique_ptr<engine::StageModel>> {
+    return [shard, in, out, wanted,
+            &files](const LoadContext& context) -> Result<std::unique_ptr<engine::StageModel>> {
         engine::ShardOptions options = shard;
         options.cancelled = context.cancelled;
         POTLUCK_ASSIGN(
-            auto file, files.open(wanted, context.cancelled, [&](const weights::Transfer& part) {
-                context.report({part.hashing ? LoadState::Phase::kHashing
-                                             : LoadState::Phase::kFetching,
-                                part.done, part.total, part.bytes_per_second});
+            auto file,
+            files.open(wanted, context.cancelled, [&](const weights::Transfer& transfer) {
+                context.report(
+                    {transfer.hashing ? LoadState::Phase::kHashing : LoadState::Phase::kFetching,
+                     transfer.done, transfer.total, transfer.bytes_per_second});
             }));
         const std::string name = file->name();
         const engine::LoadProgress progress = [&](std::uint64_t done, std::uint64_t total) {
             context.report({.done_bytes = done, .total_bytes = total});
         };
-        POTLUCK_ASSIGN(auto model, engine::load_stage(std::move(file), wanted.rotary,
-                                                      context.device, options, progress,
-                                                      &context.weights));
+        POTLUCK_ASSIGN(auto model,
+                       engine::load_stage(std::move(file), wanted.rotary, context.device, options,
+                                          progress, &context.weights));
         if (model->input_width() != in || model->output_width() != out) {
             return error(ErrorCode::kCorrupt,
                          fmt::format("{}: rows are {} and {} wide, the plan says {} and {}", name,

