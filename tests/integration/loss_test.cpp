@@ -167,8 +167,9 @@ TEST(Loss, ACoordinatorThatComesBackFindsWeightsLoaded) {
     };
     std::string expected;
     for (const bool first : {true, false}) {
-        Cluster cluster({"--dir", root + "/home", "--listen", address, "--workers", "2"},
-                        "coordinator");
+        Cluster cluster(
+            {"--dir", root + "/home", "--listen", address, "--workers", "2", "--use-all"},
+            "coordinator");
         ASSERT_TRUE(cluster.wait_for("listening at")) << cluster.output();
         if (first) start_workers();
         ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output() << workers[0]->output();

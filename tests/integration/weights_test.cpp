@@ -56,10 +56,18 @@ class Weights : public ::testing::Test {
     void TearDown() override { fs::remove_all(root_); }
 
     std::vector<std::string> coordinator(int workers, std::vector<std::string> more = {}) const {
-        std::vector<std::string> arguments = {
-            "--dir",           root_ + "/home",         "--listen", address_,
-            "--workers",       std::to_string(workers), "--model",  bundled_model(),
-            "--weights-cache", root_ + "/hashes",       "--verbose"};
+        std::vector<std::string> arguments = {"--dir",
+                                              root_ + "/home",
+                                              "--listen",
+                                              address_,
+                                              "--use-all",
+                                              "--workers",
+                                              std::to_string(workers),
+                                              "--model",
+                                              bundled_model(),
+                                              "--weights-cache",
+                                              root_ + "/hashes",
+                                              "--verbose"};
         arguments.insert(arguments.end(), more.begin(), more.end());
         return arguments;
     }

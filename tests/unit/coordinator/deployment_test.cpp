@@ -369,7 +369,7 @@ TEST(Deployment, EpochsGoOnWhereTheyWere) {
     Player player({.workers = 1, .first_epoch = 41});
     EXPECT_EQ(player.play("join a"), "prepare 42 on a");
     EXPECT_EQ(player.play("leave a: gone"), "stop: worker a is lost: gone");
-    EXPECT_EQ(player.play("join a"), "prepare 43 on a");
+    EXPECT_EQ(player.play("join b"), "prepare 43 on b");
 }
 
 TEST(Deployment, StagesAreChosenByWhoeverIsAsked) {
