@@ -131,9 +131,10 @@ class Trial:
                 print(f"{kind}, round {index + 1}: {e}\n{h.coordinator.text()[-1500:]}", file=sys.stderr)
                 return
             print(f"{kind}: round {index + 1} of {self.o.rounds}", file=sys.stderr, flush=True)
-        if gaps:
-            self.lines.append(f"{kind}: {len(gaps)} streams interrupted, longest gap of each: median "
-                              f"{median(gaps):.2f} s, worst {max(gaps):.2f} s")
+        if not gaps:
+            raise client.Failure(f"{kind}: no stream was interrupted, so nothing was tried")
+        self.lines.append(f"{kind}: {len(gaps)} streams interrupted, longest gap of each: median "
+                          f"{median(gaps):.2f} s, worst {max(gaps):.2f} s")
 
 
 def main() -> int:
@@ -153,7 +154,7 @@ def main() -> int:
     parser.add_argument("--prompt", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=80)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--flags", default="", help="more for `potluck coordinator`")
+    parser.add_argument("--flags", default="--use-all --speculation off", help="more for `potluck coordinator`")
     o = parser.parse_args()
     trial = Trial(o)
     names = ["c", *(f"w{i}" for i in range(o.workers))]

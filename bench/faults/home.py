@@ -58,6 +58,7 @@ class Home:
         token = re.search(r"potluck-join-\S+", made.stdout)[0]
         try:
             self.start_coordinator()
+            self._wait_until_it_listens()
             for name in self.names:
                 self.start_worker(name, ["--join", token])
             self.wait_until_ready()
@@ -73,6 +74,13 @@ class Home:
         self.coordinator = Process(self.network.inside("c", [
             self.program, "coordinator", "--dir", str(self.path / "c"), "--model", self.model,
             "--workers", str(len(self.names)), "--port", str(API), *self.flags]), self.path / "c.log")
+
+    def _wait_until_it_listens(self):
+        until = time.monotonic() + READY_S
+        while "listening at" not in self.coordinator.text():
+            if time.monotonic() > until or self.coordinator.child.poll() is not None:
+                raise Failure(f"the coordinator: {self.coordinator.text()[-1500:]}")
+            time.sleep(0.02)
 
     def start_worker(self, name: str, more: list[str]):
         self.workers[name] = Process(self.network.inside(name, [
