@@ -17,6 +17,11 @@ namespace potluck::coordinator {
 namespace {
 
 constexpr std::size_t kReadPerCall = 512;  ///< tokens of a long prompt
+/// While nothing is worth a try, drafters are asked the less often the longer that lasts: after so
+/// many tokens one token is left out after each try, then two, up to a bound. What they said last
+/// is still scored.
+constexpr std::uint32_t kTriesPerSkip = 16;
+constexpr std::uint32_t kMostSkipped = 7;
 /// Jobs ahead are given up for a round together if that is better by so much.
 constexpr double kToSwitch = 1.15;
 
@@ -48,6 +53,8 @@ struct Sequence {
     DebtAccount debt;
     nanoseconds foretold{};  ///< of the round that is under way, if it was drafted together
     DraftShape shape = DraftShape::kTogether;
+    std::uint32_t in_vain = 0;  ///< tries since the last draft
+    std::uint32_t skip = 0;     ///< tokens before the next try
     Why why = Why::kNone;
     std::size_t arm = 0;
     Bet bet;
@@ -303,6 +310,10 @@ Draft Speculator::propose(std::uint64_t number, std::span<const TokenId> under_w
         s.why = Why::kCosts;
         return {};
     }
+    if (under_way.empty() && s.skip > 0) {
+        --s.skip;
+        return {};
+    }
     guess(number, s);
     if (!s.debt.open()) {
         s.why = Why::kDebt;
@@ -310,7 +321,12 @@ Draft Speculator::propose(std::uint64_t number, std::span<const TokenId> under_w
     }
     const auto offer = best_offer(s, under_way, most, costs, under_way.empty());
     if (under_way.empty()) s.foretold = {};
-    if (!offer) return {};
+    if (!offer) {
+        ++s.in_vain;
+        if (!s.named) s.skip = std::min(s.in_vain / kTriesPerSkip, kMostSkipped);
+        return {};
+    }
+    s.in_vain = 0;
     // Better together, but jobs ahead are under way: they come home first.
     if (!under_way.empty() && offer->shape == DraftShape::kTogether)
         return {.shape = DraftShape::kAhead, .tokens = {}};
