@@ -154,7 +154,8 @@ def main() -> int:
     parser.add_argument("--prompt", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=80)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--flags", default="--use-all --speculation off", help="more for `potluck coordinator`")
+    parser.add_argument("--flags", default="--use-all --speculation off",
+                        help="more for `potluck coordinator`")
     o = parser.parse_args()
     trial = Trial(o)
     names = ["c", *(f"w{i}" for i in range(o.workers))]
