@@ -120,8 +120,13 @@ struct LinkProbe::Impl : transport::Receiver, std::enable_shared_from_this<LinkP
     void finish(Result<LinkFigures> result) {
         const auto self = shared_from_this();
         const auto tell = std::exchange(done, {});
-        if (connection) connection->close();
+        hang_up();
         if (tell) tell(std::move(result));
+    }
+
+    /// The connection owns us: neither may keep the other.
+    void hang_up() {
+        if (const auto link = std::exchange(connection, nullptr)) link->close();
     }
 
     void on_closed(const Error& reason) override {
@@ -154,13 +159,11 @@ LinkProbe::LinkProbe(transport::Transport& transport, Destination to, const std:
 
 LinkProbe::~LinkProbe() {
     impl_->done = {};
-    if (impl_->connection) impl_->connection->close();
+    impl_->hang_up();
 }
 
-namespace {
-
 /// Answers until it is closed.
-class Echo final : public transport::Receiver {
+class LinkProbeServer::Echo final : public transport::Receiver {
   public:
     explicit Echo(std::shared_ptr<transport::Connection> connection)
         : connection_(std::move(connection)), space_(kProbeFrameBytes) {}
@@ -181,6 +184,10 @@ class Echo final : public transport::Receiver {
         return connection_->send(proto::encode_control(answer), {}, {});
     }
     void on_closed(const Error&) override { connection_.reset(); }
+    /// The connection owns us: neither may keep the other.
+    void hang_up() {
+        if (const auto link = std::exchange(connection_, nullptr)) link->close();
+    }
 
   private:
     std::shared_ptr<transport::Connection> connection_;  ///< until it is closed
@@ -188,22 +195,21 @@ class Echo final : public transport::Receiver {
     std::size_t frames_ = 0;
 };
 
-}  // namespace
-
 LinkProbeServer::~LinkProbeServer() {
     for (const auto& weak : served_)
-        if (const auto connection = weak.lock()) connection->close();
+        if (const auto echo = weak.lock()) echo->hang_up();
 }
 
 void LinkProbeServer::serve(std::shared_ptr<transport::Connection> connection) {
     std::erase_if(served_, [](const auto& weak) { return weak.expired(); });
     if (served_.size() >= kMaxProbeServed) {
-        if (const auto oldest = served_.front().lock()) oldest->close();
+        if (const auto oldest = served_.front().lock()) oldest->hang_up();
         served_.pop_front();
     }
-    served_.push_back(connection);
     auto* raw = connection.get();
-    raw->start(std::make_shared<Echo>(std::move(connection)));
+    const auto echo = std::make_shared<Echo>(std::move(connection));
+    served_.push_back(echo);
+    raw->start(echo);
 }
 
 }  // namespace potluck::links

@@ -56,7 +56,8 @@ class LinkProbeServer {
     void serve(std::shared_ptr<transport::Connection> connection);
 
   private:
-    std::deque<std::weak_ptr<transport::Connection>> served_;
+    class Echo;
+    std::deque<std::weak_ptr<Echo>> served_;  ///< their connections own them
 };
 
 }  // namespace potluck::links

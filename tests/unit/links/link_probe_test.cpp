@@ -112,7 +112,9 @@ class Liar final : public transport::Receiver {
 };
 
 TEST_F(LinkProbes, AnAnswerToWhatWasNotAskedEndsIt) {
-    serve_ = [](auto connection) {
+    std::weak_ptr<transport::Connection> lying;
+    serve_ = [&](auto connection) {
+        lying = connection;
         auto* raw = connection.get();
         raw->start(std::make_shared<Liar>(std::move(connection)));
     };
@@ -120,6 +122,8 @@ TEST_F(LinkProbes, AnAnswerToWhatWasNotAskedEndsIt) {
     run_until([&] { return got_.has_value(); });
     ASSERT_TRUE(got_ && !*got_);
     EXPECT_THAT(got_->error().message, HasSubstr("answer of its own"));
+    run_until([&] { return lying.expired(); });
+    EXPECT_TRUE(lying.expired());
 }
 
 /// A client of the answering side that does as a test says.
