@@ -19,6 +19,7 @@
 #include <boost/asio/signal_set.hpp>
 
 #include "base/log.h"
+#include "base/user_directory.h"
 #include "cli/child_process.h"
 #include "cli/commands.h"
 #include "cli/devices.h"
@@ -33,7 +34,6 @@
 #include "security/state_files.h"
 #include "transport/address.h"
 #include "transport/tls.h"
-#include "weights/store.h"
 
 namespace potluck::cli {
 namespace {
@@ -74,9 +74,8 @@ Status start(Coordinator& c, const ClusterOptions& options, const security::Clus
     coordinator::CoordinatorOptions settings;
     settings.model_path = options.model;
     settings.listen = listen;
-    settings.weights_cache = options.weights_cache.empty()
-                                 ? weights::default_cache_directory().string()
-                                 : options.weights_cache;
+    settings.weights_cache =
+        options.weights_cache.empty() ? cache_directory() : options.weights_cache;
     settings.weights_rate = options.weights_rate;
     settings.deployment.workers = options.workers;
     POTLUCK_ASSIGN(const KvTypes kv, parse_kv_types(options.kv_type));

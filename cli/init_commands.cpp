@@ -9,6 +9,7 @@
 #include <chrono>
 #include <iostream>
 
+#include "base/user_directory.h"
 #include "cli/commands.h"
 #include "cli/failure.h"
 #include "cli/state_directory.h"
@@ -71,7 +72,7 @@ std::string state_of(const security::TokenRecord& token, system_clock::time_poin
 }  // namespace
 
 Result<std::string> state_directory(const std::string& chosen) {
-    const std::string directory = chosen.empty() ? security::default_directory() : chosen;
+    const std::string directory = chosen.empty() ? data_directory() : chosen;
     if (directory.empty())
         return error(ErrorCode::kInvalidArgument,
                      "neither HOME nor XDG_DATA_HOME is set: say where with --dir");

@@ -9,6 +9,7 @@
 #include <iostream>
 #include <iterator>
 
+#include "base/user_directory.h"
 #include "bench/make_model.h"
 #include "cli/commands.h"
 #include "cli/failure.h"
@@ -84,9 +85,9 @@ Result<Inventory> measure_here(const DeviceOptions& options) {
     POTLUCK_ASSIGN(const auto cpu, cpu_options(options));
     POTLUCK_ASSIGN(const auto here, kernels::cpu::make_cpu_device(cpu));
     const worker::CachedProbeOptions cache{
-        .directory = worker::default_cache_directory(),
-        .software_version = POTLUCK_VERSION,
-        .on_measure = [] { std::cerr << "measuring this machine\n"; }};
+        .directory = cache_directory(), .software_version = POTLUCK_VERSION, .on_measure = [] {
+            std::cerr << "measuring this machine\n";
+        }};
     POTLUCK_ASSIGN(const auto probe,
                    worker::cached_probe(*here, cache, [&] { return worker::probe_device(*here); }));
     planner::Device device;

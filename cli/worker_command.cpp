@@ -18,6 +18,7 @@
 
 #include "base/file_descriptor.h"
 #include "base/log.h"
+#include "base/user_directory.h"
 #include "cli/child_process.h"
 #include "cli/commands.h"
 #include "cli/devices.h"
@@ -25,7 +26,6 @@
 #include "cli/state_directory.h"
 #include "security/state_files.h"
 #include "transport/tls.h"
-#include "weights/store.h"
 #include "worker/probe/device_probe.h"
 #include "worker/probe/probe_cache.h"
 #include "worker/service/enrol.h"
@@ -125,7 +125,7 @@ Result<security::WorkerState> credentials(const WorkerCommandOptions& options) {
 /// works all the same.
 void measure(std::vector<worker::WorkerDevice>& devices, bool again) {
     const worker::CachedProbeOptions options{
-        .directory = worker::default_cache_directory(),
+        .directory = cache_directory(),
         .software_version = POTLUCK_VERSION,
         .again = again,
         .on_measure = [] { log::info("measuring this machine, once, for about two seconds"); }};
@@ -170,8 +170,7 @@ int run_worker(const WorkerCommandOptions& options) {
                                    .silence = std::chrono::milliseconds(options.silence_ms)};
     settings.files = {
         .local_files = !options.no_local_files,
-        .cache = options.weights_cache.empty() ? weights::default_cache_directory().string()
-                                               : options.weights_cache,
+        .cache = options.weights_cache.empty() ? cache_directory() : options.weights_cache,
         .cache_bytes = options.weights_cache_bytes,
         .serve_rate = options.weights_rate,
         .transport = [credentials = state->credentials](auto& of_fetch) {

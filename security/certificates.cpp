@@ -7,7 +7,6 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
-#include <iterator>
 
 #include "security/openssl_pointers.h"
 
@@ -271,13 +270,6 @@ Result<std::string> random_bytes(std::size_t n) {
     if (RAND_bytes(reinterpret_cast<unsigned char*>(bytes.data()), static_cast<int>(n)) != 1)
         return error(ErrorCode::kInternal, "the system gives no random bits");
     return bytes;
-}
-
-std::string hex(std::string_view bytes) {
-    std::string out;
-    for (const char c : bytes)
-        fmt::format_to(std::back_inserter(out), "{:02x}", static_cast<unsigned char>(c));
-    return out;
 }
 
 }  // namespace potluck::security

@@ -59,6 +59,5 @@ Result<NodeIdentity> identity_of(x509_st* certificate);
 
 /// n random bytes of the system's cryptographic source.
 Result<std::string> random_bytes(std::size_t n);
-std::string hex(std::string_view bytes);
 
 }  // namespace potluck::security

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/hex.h"
+
 namespace potluck::security {
 namespace {
 

@@ -2,12 +2,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <utility>
@@ -15,6 +12,8 @@
 #include <boost/json.hpp>
 
 #include "base/file_descriptor.h"
+#include "base/hex.h"
+#include "base/replace_file.h"
 
 namespace potluck::security {
 namespace {
@@ -62,33 +61,10 @@ Result<std::string> read_private(const std::string& path) {
     return std::move(*text);
 }
 
-Status write_all(int fd, std::string_view text, const std::string& path) {
-    while (!text.empty()) {
-        const auto n = ::write(fd, text.data(), text.size());
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return cannot("write", path);
-        text.remove_prefix(static_cast<std::size_t>(n));
-    }
-    return ::fsync(fd) == 0 ? Status{} : cannot("fsync", path);
-}
-
 /// The whole file or the old one, also when the power fails.
 Status write_private(const std::string& path, std::string_view text) {
-    const std::string next = fmt::format("{}.{}.new", path, ::getpid());
-    ::unlink(next.c_str());
-    {
-        const FileDescriptor file(
-            ::open(next.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-        if (file.get() < 0) return cannot("create", next);
-        if (auto written = write_all(file.get(), text, next); !written) {
-            ::unlink(next.c_str());
-            return written;
-        }
-    }
-    if (::rename(next.c_str(), path.c_str()) != 0) return cannot("rename", next);
-    const FileDescriptor directory(
-        ::open(fs::path(path).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (directory.get() >= 0) ::fsync(directory.get());
+    if (const auto problem = replace_file(path, text, true))
+        return cannot(problem->step, problem->path);
     return {};
 }
 
@@ -97,8 +73,7 @@ Result<FileDescriptor> lock(const std::string& directory) {
     const std::string path = in(directory, kLockFile);
     FileDescriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (file.get() < 0) return cannot("open", path);
-    while (::flock(file.get(), LOCK_EX) != 0)
-        if (errno != EINTR) return cannot("lock", path);
+    if (!lock_file(file)) return cannot("lock", path);
     return file;
 }
 
@@ -154,14 +129,6 @@ class FileRegistry final : public Registry {
 };
 
 }  // namespace
-
-std::string default_directory() {
-    if (const char* data = std::getenv("XDG_DATA_HOME"); data != nullptr && *data == '/')
-        return (fs::path(data) / "potluck").string();
-    if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/')
-        return (fs::path(home) / ".local/share/potluck").string();
-    return {};
-}
 
 Result<ClusterState> make_cluster(std::string address, Time now) {
     ClusterState state;

@@ -38,9 +38,6 @@ class Registry {
     virtual Status change(const std::function<Status(Enrolments&)>& edit) = 0;
 };
 
-/// $XDG_DATA_HOME/potluck or ~/.local/share/potluck; empty if neither is known.
-std::string default_directory();
-
 /// A new authority and its coordinator's certificate; nothing is written.
 Result<ClusterState> make_cluster(std::string address, Time now);
 

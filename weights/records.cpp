@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/file_descriptor.h"
+#include "base/replace_file.h"
 
 namespace potluck::weights {
 namespace {
@@ -83,19 +84,10 @@ RecordWriter& RecordWriter::identity(const FileIdentity& value) {
 
 Status RecordWriter::write(const std::filesystem::path& path) const {
     const Digest sum = Sha256().add(bytes_).finish();
-    const std::string next = fmt::format("{}.{}.new", path.string(), ::getpid());
-    ::unlink(next.c_str());
-    {
-        const FileDescriptor file(
-            ::open(next.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-        if (!file.is_open()) return file_problem("create", next);
-        if (!write_at(file.get(), 0, bytes_) || !write_at(file.get(), bytes_.size(), sum)) {
-            auto problem = file_problem("write", next);
-            ::unlink(next.c_str());
-            return problem;
-        }
-    }
-    if (::rename(next.c_str(), path.c_str()) != 0) return file_problem("rename", next);
+    std::string text(reinterpret_cast<const char*>(bytes_.data()), bytes_.size());
+    text.append(reinterpret_cast<const char*>(sum.data()), sum.size());
+    if (const auto problem = replace_file(path.string(), text, false))
+        return file_problem(problem->step, problem->path);
     return {};
 }
 

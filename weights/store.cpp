@@ -8,13 +8,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <numeric>
 #include <thread>
 #include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/replace_file.h"
 #include "weights/records.h"
 #include "weights/stored_tree.h"
 
@@ -241,8 +241,7 @@ Status Store::reserve(std::span<const ObjectRef> objects) const {
     const fs::path lock_path = directory_ / "lock";
     const FileDescriptor lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (!lock.is_open()) return file_problem("open", lock_path);
-    while (::flock(lock.get(), LOCK_EX) != 0)
-        if (errno != EINTR) return file_problem("lock", lock_path);
+    if (!lock_file(lock)) return file_problem("lock", lock_path);
     POTLUCK_TRY(make_room(objects));
     for (const auto& ref : objects) {
         const fs::path path = data_path(stem(ref.root));
@@ -367,14 +366,6 @@ class StoreHolder final : public Holder {
 
 std::unique_ptr<Holder> make_store_holder(fs::path directory) {
     return std::make_unique<StoreHolder>(std::move(directory));
-}
-
-fs::path default_cache_directory() {
-    if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/')
-        return fs::path(cache) / "potluck";
-    if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/')
-        return fs::path(home) / ".cache/potluck";
-    return {};
 }
 
 }  // namespace potluck::weights

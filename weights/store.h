@@ -112,7 +112,4 @@ class Store {
 /// Gives out the complete objects of a store's directory.
 std::unique_ptr<Holder> make_store_holder(std::filesystem::path directory);
 
-/// $XDG_CACHE_HOME/potluck or ~/.cache/potluck; empty if neither is known.
-std::filesystem::path default_cache_directory();
-
 }  // namespace potluck::weights

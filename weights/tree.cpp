@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/hex.h"
 
 namespace potluck::weights {
 namespace {
@@ -65,13 +66,7 @@ Digest root_of(std::span<const Digest> leaves) {
 }
 
 std::string to_hex(const Digest& digest) {
-    constexpr std::string_view kDigits = "0123456789abcdef";
-    std::string text;
-    for (const std::byte b : digest) {
-        text += kDigits[std::to_integer<std::size_t>(b >> 4)];
-        text += kDigits[std::to_integer<std::size_t>(b & std::byte{15})];
-    }
-    return text;
+    return hex({reinterpret_cast<const char*>(digest.data()), digest.size()});
 }
 
 std::optional<Digest> to_digest(std::string_view bytes) {

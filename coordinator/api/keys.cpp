@@ -10,6 +10,7 @@
 #include <limits>
 #include <map>
 
+#include "base/hex.h"
 #include "security/certificates.h"
 
 namespace potluck::coordinator::api {
@@ -181,7 +182,7 @@ Result<std::vector<ApiKey>> parse_keys(std::string_view text, std::string_view f
 
 std::string key_line(const ApiKey& key) {
     const std::string_view hash(reinterpret_cast<const char*>(key.hash.data()), key.hash.size());
-    std::string out = fmt::format("{} {}{}", key.name, kHashPrefix, security::hex(hash));
+    std::string out = fmt::format("{} {}{}", key.name, kHashPrefix, hex(hash));
     if (key.limits.priority == Priority::kBatch) out += " priority=batch";
     for (const Setting& setting : kSettings) {
         if (const std::uint64_t value = setting.get(key.limits); value > 0)
@@ -226,7 +227,7 @@ Result<NewKey> make_key(std::string name, const KeyLimits& limits) {
                                  shown(name), kMaxKeyNameBytes));
     POTLUCK_ASSIGN(const std::string bytes, security::random_bytes(kSecretBytes));
     NewKey made;
-    made.secret = std::string(kSecretPrefix) + security::hex(bytes);
+    made.secret = std::string(kSecretPrefix) + hex(bytes);
     made.key = {std::move(name), hash_key(made.secret), limits};
     return made;
 }

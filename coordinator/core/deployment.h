@@ -124,6 +124,8 @@ class Deployment {
     void on_failure(Epoch epoch, const Error& reason, DeploymentActions& actions);
 
     DeploymentState state() const { return state_; }
+    /// Once a pipeline was ready, one worker is enough for the next.
+    bool was_ready() const { return was_ready_; }
     const std::optional<Plan>& plan() const { return plan_; }
     const std::map<NodeId, NodeOffer>& nodes() const { return nodes_; }
     /// One line for people: what is being waited for, or what went wrong last.

@@ -109,7 +109,6 @@ struct CoordinatorService::Impl {
     std::vector<std::shared_ptr<links::ControlLink>> greeting;
     WorkerLinks workers;
     boost::asio::steady_timer clock;
-    bool was_ready = false;
     bool leaving = false;  ///< workers end because we said so
     std::vector<std::pair<StageIndex, StepSample>> early_samples;  ///< until the pipeline starts
     PipelineEnds ends;
@@ -276,7 +275,7 @@ void CoordinatorService::Impl::on_registered(NodeId node, const proto::Register&
     [[maybe_unused]] const auto told = workers.send(node, answer);
     // Whoever completes the number that is waited for waits until the links are measured.
     const bool completes =
-        !was_ready && deployment.state() == DeploymentState::kWaiting &&
+        !deployment.was_ready() && deployment.state() == DeploymentState::kWaiting &&
         deployment.nodes().size() + knowledge->arriving() + 1 >= options.deployment.workers;
     knowledge->take_in(std::move(*offer), completes, [this](NodeOffer arrived) {
         DeploymentActions actions;
@@ -483,7 +482,6 @@ void CoordinatorService::Impl::on_result(std::span<const std::byte> frame) {
         return broken(epoch, taken.error());
     }
     if (deployment.state() == DeploymentState::kWarming) {
-        was_ready = true;
         deployment.on_warm(epoch);
         const auto counters = scheduler.counters();
         if (counters.losses > 0) {
@@ -555,7 +553,8 @@ std::string CoordinatorService::cluster() const {
 
 Result<RequestId> CoordinatorService::submit(GenerationRequest request,
                                              std::shared_ptr<GenerationSink> sink) {
-    if (!impl_->was_ready || !(impl_->scheduler.running() || impl_->scheduler.suspended())) {
+    if (!impl_->deployment.was_ready() ||
+        !(impl_->scheduler.running() || impl_->scheduler.suspended())) {
         return error(ErrorCode::kPeerLost, "the cluster is not ready: " + impl_->status());
     }
     const RequestId id(impl_->next_request++);

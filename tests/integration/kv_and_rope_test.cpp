@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cluster_process.h"
+#include "tests/integration/kv_type_values.h"
 
 namespace potluck::integration {
 namespace {
@@ -98,15 +99,7 @@ TEST_P(KvTypeOption, PausesAndSharedPrefixesChangeNothing) {
         EXPECT_EQ(together[i].get(), expected[i]) << "prompt " << i;
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, KvTypeOption,
-                         testing::Values("f16", "bf16", "q8_0", "q5_0", "q4_0", "turbo3",
-                                         "k=q8_0,v=q4_0"),
-                         [](const auto& entry) {
-                             std::string name = entry.param;
-                             for (char& c : name)
-                                 if (c == '=' || c == ',') c = '_';
-                             return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(Types, KvTypeOption, kv_type_values(), kv_type_name);
 
 TEST(KvTypeOptions, UnknownNamesAreRefused) {
     for (const auto& command : std::vector<std::vector<std::string>>{

@@ -11,6 +11,7 @@
 #include <boost/json/serialize.hpp>
 
 #include "cluster_process.h"
+#include "tests/integration/kv_type_values.h"
 
 namespace potluck::integration {
 namespace {
@@ -110,15 +111,7 @@ TEST_P(SpeculatingKvType, ChangesNoToken) {
     EXPECT_GT(drafted, 50);
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, SpeculatingKvType,
-                         testing::Values("f16", "bf16", "q8_0", "q5_0", "q4_0", "turbo3",
-                                         "k=q8_0,v=q4_0"),
-                         [](const auto& entry) {
-                             std::string name = entry.param;
-                             for (char& c : name)
-                                 if (c == '=' || c == ',') c = '_';
-                             return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(Types, SpeculatingKvType, kv_type_values(), kv_type_name);
 
 // Paced stages sleep for most of their time: several jobs of one stream are under way at once, and
 // wrong ones are cancelled while they sleep.

@@ -5,10 +5,10 @@
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <set>
 
 #include "tests/sim/cluster.h"
+#include "tests/support/seeds.h"
 
 namespace potluck::sim {
 namespace {
@@ -23,10 +23,7 @@ std::string report(std::uint64_t seed, const Outcome& outcome,
 }
 
 TEST(Answers, AreTheOraclesForEverySeed) {
-    std::uint64_t first = 1;
-    std::uint64_t last = kSeeds;
-    if (const char* only = std::getenv("POTLUCK_SIM_SEED"))
-        first = last = std::strtoull(only, nullptr, 10);
+    const Seeds seeds(kSeeds);
     std::uint64_t answered = 0;
     std::uint64_t refused = 0;
     std::uint64_t hung_up = 0;
@@ -38,7 +35,7 @@ TEST(Answers, AreTheOraclesForEverySeed) {
     std::uint64_t evictions = 0;
     std::uint64_t cached = 0;
     int failures = 0;
-    for (std::uint64_t seed = first; seed <= last && failures < 3; ++seed) {
+    for (std::uint64_t seed = seeds.first; seed <= seeds.last && failures < 3; ++seed) {
         const Outcome outcome = run_and_compare(random_scenario(seed));
         if (!outcome.problems.empty()) {
             ++failures;
@@ -59,7 +56,7 @@ TEST(Answers, AreTheOraclesForEverySeed) {
         "{} answered with {} tokens, {} refused, {} hung up, {} pages copied, {} seeds with "
         "queues, {} pauses, {} shared beginnings with {} tokens, {} evictions\n",
         answered, tokens, refused, hung_up, copies, waited, pauses, hits, cached, evictions);
-    if (last - first + 1 < kSeeds) return;
+    if (seeds.count() < kSeeds) return;
     // The scenarios are worth something only if all of this happened often.
     EXPECT_GT(answered, 4000U);
     EXPECT_GT(tokens, 40'000U);
@@ -75,10 +72,7 @@ TEST(Answers, AreTheOraclesForEverySeed) {
 // The same promise with drafts that are right or wrong, together and ahead, among pauses, shared
 // beginnings and hang-ups.
 TEST(Answers, WithDraftsAreTheOraclesForEverySeed) {
-    std::uint64_t first = 1;
-    std::uint64_t last = kSeeds;
-    if (const char* only = std::getenv("POTLUCK_SIM_SEED"))
-        first = last = std::strtoull(only, nullptr, 10);
+    const Seeds seeds(kSeeds);
     FakeDraftLog drafts;
     std::uint64_t answered = 0;
     std::uint64_t hung_up = 0;
@@ -88,7 +82,7 @@ TEST(Answers, WithDraftsAreTheOraclesForEverySeed) {
     std::uint64_t junk = 0;
     std::uint64_t from_stage = 0;
     int failures = 0;
-    for (std::uint64_t seed = first; seed <= last && failures < 3; ++seed) {
+    for (std::uint64_t seed = seeds.first; seed <= seeds.last && failures < 3; ++seed) {
         const Outcome outcome = run_and_compare(random_drafts(seed));
         if (!outcome.problems.empty()) {
             ++failures;
@@ -112,7 +106,7 @@ TEST(Answers, WithDraftsAreTheOraclesForEverySeed) {
         "together, {} ahead, at most {} ahead at once, {} pauses, {} shared beginnings\n",
         answered, hung_up, drafted, drafts.accepted, junk, drafts.rounds_together,
         drafts.rounds_ahead, drafts.longest_under_way, pauses, hits);
-    if (last - first + 1 < kSeeds) return;
+    if (seeds.count() < kSeeds) return;
     EXPECT_GT(answered, 4000U);
     EXPECT_GT(hung_up, 500U);
     EXPECT_GT(drafts.accepted, 5000U);

@@ -5,9 +5,8 @@
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-
 #include "tests/sim/living_cluster.h"
+#include "tests/support/seeds.h"
 
 namespace potluck::sim {
 namespace {
@@ -15,19 +14,13 @@ namespace {
 constexpr std::uint64_t kSeeds = 400;
 
 TEST(Losses, ChangeNoAnswer) {
-    std::uint64_t first = 1;
-    std::uint64_t last = kSeeds;
-    if (const char* only = std::getenv("POTLUCK_SIM_SEED")) {  // "17" or "1-10000"
-        char* rest = nullptr;
-        first = last = std::strtoull(only, &rest, 10);
-        if (*rest == '-') last = std::strtoull(rest + 1, nullptr, 10);
-    }
+    const Seeds seeds(kSeeds);
     std::uint64_t answered = 0;
     std::uint64_t pipelines = 0;
     std::uint64_t losses = 0;
     std::uint64_t recomputed = 0;
     int failures = 0;
-    for (std::uint64_t seed = first; seed <= last && failures < 3; ++seed) {
+    for (std::uint64_t seed = seeds.first; seed <= seeds.last && failures < 3; ++seed) {
         const Outcome outcome = live_and_compare(random_life(seed));
         if (!outcome.problems.empty()) {
             ++failures;
@@ -44,7 +37,7 @@ TEST(Losses, ChangeNoAnswer) {
     }
     fmt::print("{} answered, {} pipelines, {} losses, {} rows computed again\n", answered,
                pipelines, losses, recomputed);
-    if (last - first + 1 < kSeeds) return;
+    if (seeds.count() < kSeeds) return;
     EXPECT_GT(answered, 2000U);
     EXPECT_GT(losses, kSeeds);
     EXPECT_GT(recomputed, 5000U);

@@ -2,12 +2,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -18,6 +15,7 @@
 
 #include "base/file_descriptor.h"
 #include "base/log.h"
+#include "base/replace_file.h"
 
 namespace potluck::worker {
 namespace {
@@ -94,32 +92,12 @@ std::optional<DeviceProbe> remembered(const std::string& path, std::string_view 
     return std::move(stored->probe);
 }
 
-/// The whole file or the old one.
 void remember(const std::string& path, const std::string& text) {
-    const std::string next = fmt::format("{}.{}.new", path, ::getpid());
-    {
-        std::ofstream out(next, std::ios::binary | std::ios::trunc);
-        out << text;
-        out.close();
-        if (!out) {
-            log::warning("{} cannot be written: {}", next, std::strerror(errno));
-            ::unlink(next.c_str());
-            return;
-        }
-    }
-    if (::rename(next.c_str(), path.c_str()) != 0)
-        log::warning("{} cannot be written: {}", path, std::strerror(errno));
+    if (const auto problem = replace_file(path, text, false))
+        log::warning("{} {}: {}", problem->step, problem->path, std::strerror(errno));
 }
 
 }  // namespace
-
-std::string default_cache_directory() {
-    if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache == '/')
-        return (fs::path(cache) / "potluck").string();
-    if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/')
-        return (fs::path(home) / ".cache/potluck").string();
-    return {};
-}
 
 std::string fingerprint(const kernels::Device& device, std::string_view software_version,
                         const std::string& root) {
@@ -186,8 +164,7 @@ Result<DeviceProbe> cached_probe(const kernels::Device& device, const CachedProb
         if (auto known = remembered(path, print)) return std::move(*known);
     const std::string lock_path = (fs::path(options.directory) / "probe.lock").string();
     const FileDescriptor lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    while (lock.is_open() && ::flock(lock.get(), LOCK_EX) != 0 && errno == EINTR) {
-    }
+    if (lock.is_open()) lock_file(lock);  // without it others measure at the same time
     // Whoever had the lock before may have measured the same.
     if (!options.again)
         if (auto known = remembered(path, print)) return std::move(*known);

@@ -16,9 +16,6 @@
 
 namespace potluck::worker {
 
-/// $XDG_CACHE_HOME/potluck or ~/.cache/potluck; empty if neither is known.
-std::string default_cache_directory();
-
 /// What figures of a device depend on: processor, memory, the device's name (its threads and
 /// instruction set), the software's version. `root` is prepended to /proc, for tests.
 std::string fingerprint(const kernels::Device& device, std::string_view software_version,

@@ -9,11 +9,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 
 #include "coordinator/simulate/micro_batching.h"
 #include "coordinator/simulate/simulation.h"
 #include "tests/sim/random.h"
+#include "tests/support/seeds.h"
 
 namespace potluck::sim {
 namespace {
@@ -29,19 +29,6 @@ constexpr double kMostFairShares = 2;
 const std::array<std::vector<double>, 3> kShapes = {{{1}, {1, 1, 1, 1}, {1, 2, 4}}};
 constexpr std::array<const char*, 3> kShapeNames = {"1", "1:1:1:1", "1:2:4"};
 constexpr std::array<std::size_t, 3> kUsers = {1, 8, 64};
-
-struct Seeds {
-    std::uint64_t first = 1;
-    std::uint64_t last = kSeeds;
-    bool one = false;
-
-    Seeds() {
-        const char* only = std::getenv("POTLUCK_SIM_SEED");
-        if (only == nullptr) return;
-        first = last = std::strtoull(only, nullptr, 10);
-        one = true;
-    }
-};
 
 /// From `low` up over `octaves` doublings, each of them as likely as the others.
 nanoseconds draw_time(Random& random, nanoseconds low, std::uint64_t octaves) {
@@ -108,7 +95,7 @@ struct Tally {
 };
 
 TEST(SchedulerScale, DecodesAsFastAsTheBestConstantMicroBatching) {
-    const Seeds seeds;
+    const Seeds seeds(kSeeds);
     const bool all = std::getenv("POTLUCK_SIM_ALL") != nullptr;
     std::array<std::array<Tally, 3>, 3> tallies;
     int shown = 0;
@@ -166,7 +153,7 @@ simulate::SimulationOptions draw_users(Random& random, std::uint64_t seed) {
 }
 
 TEST(SchedulerScale, NoFirstTokenIsStarved) {
-    const Seeds seeds;
+    const Seeds seeds(kSeeds);
     std::uint64_t first_tokens = 0, runs_late = 0, late = 0;
     double worst = 0;
     int shown = 0;
@@ -192,14 +179,14 @@ TEST(SchedulerScale, NoFirstTokenIsStarved) {
     fmt::print("{} first tokens, {} in {} runs over 2 fair shares, the worst {:.2f}\n",
                first_tokens, late, runs_late, worst);
     EXPECT_EQ(runs_late, 0U);
-    if (seeds.one) return;
+    if (seeds.chosen) return;
     EXPECT_GT(first_tokens, 50'000U);
 }
 
 // 1 to 16 stages of any speeds, 1 to 512 users, few slots and pages: everybody is answered.
 TEST(SchedulerScale, EverybodyIsAnswered) {
-    const Seeds seeds;
-    const std::uint64_t last = seeds.one ? seeds.last : 100;
+    const Seeds seeds(kSeeds);
+    const std::uint64_t last = seeds.chosen ? seeds.last : 100;
     std::uint64_t answered = 0, most_waiting = 0;
     for (std::uint64_t seed = seeds.first; seed <= last; ++seed) {
         Random random(mix(seed, 7));
@@ -229,7 +216,7 @@ TEST(SchedulerScale, EverybodyIsAnswered) {
         most_waiting = std::max<std::uint64_t>(most_waiting, result->waiting_max);
     }
     fmt::print("{} answered, at most {} waiting\n", answered, most_waiting);
-    if (seeds.one) return;
+    if (seeds.chosen) return;
     EXPECT_GT(answered, 5000U);
     EXPECT_GT(most_waiting, 100U);
 }

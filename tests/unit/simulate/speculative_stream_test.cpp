@@ -2,20 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include "base/rng.h"
 #include "coordinator/speculate/speculator.h"
+#include "tests/support/random_text.h"
 
 namespace potluck::simulate {
 namespace {
 
 using namespace std::chrono_literals;
-
-std::vector<TokenId> random_text(std::uint64_t seed, std::size_t size) {
-    std::vector<TokenId> text(size);
-    for (std::size_t i = 0; i < size; ++i)
-        text[i] = static_cast<TokenId>(uniform(seed, i) * 30000);
-    return text;
-}
 
 /// Rows cost a whole step each, so that only jobs ahead can pay.
 StreamModel stages(const std::vector<double>& factors, nanoseconds delay = 0ns) {

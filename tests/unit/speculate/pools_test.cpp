@@ -1,23 +1,16 @@
 #include <gmock/gmock.h>
 
-#include "base/rng.h"
 #include "coordinator/speculate/drafter.h"
 #include "coordinator/speculate/ngram_table.h"
 #include "coordinator/speculate/past_outputs.h"
 #include "coordinator/speculate/tenant_pools.h"
 #include "coordinator/speculate/token_pool.h"
+#include "tests/support/random_text.h"
 
 namespace potluck::coordinator {
 namespace {
 
 using testing::ElementsAre;
-
-std::vector<TokenId> random_text(std::uint64_t seed, std::size_t size) {
-    std::vector<TokenId> text(size);
-    for (std::size_t i = 0; i < size; ++i)
-        text[i] = static_cast<TokenId>(uniform(seed, i) * 30000);
-    return text;
-}
 
 TEST(PastOutputs, GoesOnWithWhatWasSaid) {
     PastOutputs past;

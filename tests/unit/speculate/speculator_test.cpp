@@ -2,22 +2,15 @@
 
 #include <gmock/gmock.h>
 
-#include "base/rng.h"
 #include "coordinator/speculate/debt_account.h"
 #include "coordinator/speculate/draft_choice.h"
+#include "tests/support/random_text.h"
 #include "tests/support/replay.h"
 
 namespace potluck::coordinator {
 namespace {
 
 using namespace std::chrono_literals;
-
-std::vector<TokenId> random_text(std::uint64_t seed, std::size_t size) {
-    std::vector<TokenId> text(size);
-    for (std::size_t i = 0; i < size; ++i)
-        text[i] = static_cast<TokenId>(uniform(seed, i) * 30000);
-    return text;
-}
 
 struct Taught {
     std::vector<TokenId> prompt = random_text(1, 40);

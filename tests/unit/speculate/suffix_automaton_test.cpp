@@ -4,17 +4,10 @@
 
 #include <algorithm>
 
-#include "base/rng.h"
+#include "tests/support/random_text.h"
 
 namespace potluck::coordinator {
 namespace {
-
-std::vector<TokenId> random_text(std::uint64_t seed, std::size_t size, TokenId letters) {
-    std::vector<TokenId> text(size);
-    for (std::size_t i = 0; i < size; ++i)
-        text[i] = static_cast<TokenId>(uniform(seed, i) * letters);
-    return text;
-}
 
 /// The longest end of `read` that stands in `text`.
 std::size_t longest_end(std::span<const TokenId> text, std::span<const TokenId> read) {
