@@ -127,20 +127,20 @@ class Scheduler {
               std::unique_ptr<Speculation> speculation = nullptr);
     ~Scheduler();
 
-    /// The time of all that is said next, which never falls. Only what drafts are worth is judged
-    /// by it: without it every round seems to have taken none.
+    /// The time of all that is said next, which never falls. What drafts are worth and how long a
+    /// pipeline is missing are judged by it: without it nothing seems to take any.
     void set_time(nanoseconds now) { now_ = now; }
 
     /// A pipeline is there: work begins, or goes on after suspend(). What waited for it and can
     /// never fit its limits ends with kPeerLost.
     void start(const PipelineLimits& limits, SchedulerActions& actions);
     /// The pipeline is gone, with all that was in flight and all pages. Nobody is told: sequences
-    /// are paused, and requests, new ones too, wait for start() or give_up_after(). Does nothing
+    /// are paused, and requests, new ones too, wait for start() or give_up_if_late(). Does nothing
     /// without a pipeline.
-    void suspend(nanoseconds now);
+    void suspend();
     /// While suspended for longer than the patience: ends every request with kPeerLost and
-    /// `status`, and takes no more. `now` is of the clock that suspend() was given.
-    void give_up_after(nanoseconds now, const std::string& status, SchedulerActions& actions);
+    /// `status`, and takes no more.
+    void give_up_if_late(const std::string& status, SchedulerActions& actions);
     /// Every request, waiting or running, ends with `reason`, and no more are taken.
     void stop(const Error& reason, SchedulerActions& actions);
     bool running() const { return pool_ != nullptr; }

@@ -10,9 +10,9 @@
 
 namespace potluck::coordinator {
 
-void Scheduler::suspend(nanoseconds now) {
+void Scheduler::suspend() {
     if (!running()) return;
-    suspended_since_ = now;
+    suspended_since_ = now_;
     ++counters_.losses;
     for (auto& [number, sequence] : sequences_) {
         abandon_drafts(sequence);
@@ -48,9 +48,8 @@ void Scheduler::stop(const Error& reason, SchedulerActions& actions) {
     suspended_since_.reset();
 }
 
-void Scheduler::give_up_after(nanoseconds now, const std::string& status,
-                              SchedulerActions& actions) {
-    if (!suspended_since_ || now - *suspended_since_ < options_.patience) return;
+void Scheduler::give_up_if_late(const std::string& status, SchedulerActions& actions) {
+    if (!suspended_since_ || now_ - *suspended_since_ < options_.patience) return;
     const auto seconds = std::chrono::duration<double>(options_.patience).count();
     stop({ErrorCode::kPeerLost,
           fmt::format("the cluster was not whole again within {:g} s ({}); ask again later",

@@ -375,7 +375,8 @@ void CoordinatorService::Impl::start_pipeline(const Plan& plan) {
 
 void CoordinatorService::Impl::stop_pipeline(const StopPipeline& stop) {
     ends.close();
-    scheduler.suspend(time_now());
+    scheduler.set_time(time_now());
+    scheduler.suspend();
     SchedulerActions none;
     scheduler.cancel(kWarmUp, none);
     if (stop.planned) return log::info("the pipeline stops: {}", stop.reason.message);
@@ -393,7 +394,8 @@ void CoordinatorService::Impl::tick() {
         deployment.on_time(time_now(), quiet, actions);
         act(actions);
         SchedulerActions given_up;
-        scheduler.give_up_after(time_now(), status(), given_up);
+        scheduler.set_time(time_now());
+        scheduler.give_up_if_late(status(), given_up);
         act(given_up);
         report_status();
     });

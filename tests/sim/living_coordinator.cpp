@@ -142,7 +142,8 @@ void LivingCluster::act(const DeploymentActions& actions) {
             to_first_.reset();
             from_last_.reset();
             greeting_.clear();
-            scheduler_.suspend(network_.now());
+            scheduler_.set_time(network_.now());
+            scheduler_.suspend();
         }
     }
 }
@@ -242,7 +243,8 @@ void LivingCluster::beat() {
                         scheduler_.active_sequences() == 0 && scheduler_.waiting() == 0, actions);
     act(actions);
     SchedulerActions ends;
-    scheduler_.give_up_after(network_.now(), deployment_.status(), ends);
+    scheduler_.set_time(network_.now());
+    scheduler_.give_up_if_late(deployment_.status(), ends);
     act(ends);
 }
 

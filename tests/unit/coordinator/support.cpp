@@ -56,13 +56,15 @@ void Pipeline::stop(const Error& reason) {
 }
 
 void Pipeline::lose(std::chrono::nanoseconds now) {
-    scheduler.suspend(now);
+    scheduler.set_time(now);
+    scheduler.suspend();
     in_flight.clear();
 }
 
 void Pipeline::give_up_after(std::chrono::nanoseconds now) {
     SchedulerActions actions;
-    scheduler.give_up_after(now, "loading 3 %", actions);
+    scheduler.set_time(now);
+    scheduler.give_up_if_late("loading 3 %", actions);
     act(actions);
 }
 
