@@ -52,7 +52,7 @@ struct SchedulerOptions {
     std::size_t prefill_chunk = 0;  ///< most rows of prompts per batch; 0: as step times say
     /// How long a round of the pipeline may take while somebody decodes: the gap between two tokens
     /// of a client while another's prompt is fed. A step of decoding alone may take longer.
-    nanoseconds step_budget = std::chrono::milliseconds(160);
+    nanoseconds step_budget = std::chrono::milliseconds(140);
     std::size_t kept_sequences = 64;  ///< of requests that are over, for later prompts; 0: none
     /// Tokens of an answer for which pages are wanted before a request is let in: more lets fewer
     /// in, less pauses them sooner.

@@ -187,6 +187,11 @@ Status ClusterKnowledge::on_plan(const Plan& plan) {
     return options_.store->remember_plan(record);
 }
 
+std::vector<StageCost> ClusterKnowledge::first_costs(const Plan& plan) const {
+    const std::uint64_t row_bytes = parts_ ? parts_->sizes.width * sizeof(float) : 0;
+    return coordinator::first_costs(surveyed_, plan, row_bytes);
+}
+
 std::string ClusterKnowledge::forecast() const {
     std::string text;
     if (predicted_) {

@@ -69,6 +69,8 @@ class ClusterKnowledge {
 
     /// Must have succeeded before anybody hears of the plan.
     Status on_plan(const Plan& plan);
+    /// For the scheduler: what the links of this plan cost.
+    std::vector<StageCost> first_costs(const Plan& plan) const;
     /// "predicted: …", and who was left out; empty if nothing can be said.
     std::string forecast() const;
     /// Beside the predicted; empty if nothing is known.

@@ -357,7 +357,8 @@ void CoordinatorService::Impl::start_pipeline(const Plan& plan) {
                      .kv_pages = plan.kv_pages,
                      .page_tokens = plan.page_tokens,
                      .context = plan.context,
-                     .slots = plan.slots},
+                     .slots = plan.slots,
+                     .costs = knowledge->first_costs(plan)},
                     actions);
     for (const auto& [stage, sample] : std::exchange(early_samples, {}))
         observe(stage, sample);
