@@ -25,11 +25,11 @@
 #include "cli/devices.h"
 #include "cli/failure.h"
 #include "cli/local_workers.h"
+#include "cli/speculation.h"
 #include "cli/state_directory.h"
 #include "coordinator/api/server.h"
 #include "coordinator/service/coordinator_service.h"
 #include "coordinator/service/enrolment_desk.h"
-#include "coordinator/speculate/speculator.h"
 #include "coordinator/store/store.h"
 #include "security/state_files.h"
 #include "transport/address.h"
@@ -90,12 +90,7 @@ Status start(Coordinator& c, const ClusterOptions& options, const security::Clus
     settings.scheduler.prefill_chunk = options.prefill_chunk;
     settings.scheduler.queue_limit = options.queue_limit;
     settings.scheduler.speculation = options.speculation;
-    settings.speculation = coordinator::make_speculator({.test_drafters = options.test_drafters});
-    if (!settings.speculation->knows(options.speculation)) {
-        return error(ErrorCode::kInvalidArgument,
-                     fmt::format("--speculation: '{}' is neither off, auto nor a drafter",
-                                 options.speculation));
-    }
+    POTLUCK_ASSIGN(settings.speculation, make_speculation(options));
     settings.scheduler.patience = milliseconds(options.patience_s);
     settings.silence = std::chrono::milliseconds(options.silence_ms);
     settings.knowledge = std::move(knowledge);

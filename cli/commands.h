@@ -125,6 +125,14 @@ struct PlanCommandOptions {
 };
 int run_plan(const PlanCommandOptions& options);
 
+/// A table of n-grams for ClusterOptions::static_table.
+struct SpeculationTableOptions {
+    std::string model;
+    std::vector<std::string> texts;  ///< files
+    std::string out;
+};
+int run_speculation_table(const SpeculationTableOptions& options);
+
 int run_tokenize(const std::string& model);
 int run_inspect_command(const std::string& model, bool tensors);
 
@@ -153,8 +161,12 @@ struct ClusterOptions {
     bool share_prefixes = false;
     std::string speculation = "auto";  ///< of requests that do not say: off, auto or a drafter
     bool test_drafters = false;        ///< those for benchmarks too
-    std::uint32_t queue_limit = 256;   ///< requests that wait; more are refused
-    double queue_timeout_s = 600;      ///< 0: none
+    std::string draft_model;           ///< GGUF file of a drafter; empty: none
+    std::size_t draft_threads = 1;
+    std::size_t draft_context = 0;    ///< positions; 0: what it was made for, up to a bound
+    std::string static_table;         ///< of ngram_cache; empty: none
+    std::uint32_t queue_limit = 256;  ///< requests that wait; more are refused
+    double queue_timeout_s = 600;     ///< 0: none
     double request_timeout_s = 0;
     double patience_s = 60;          ///< that requests wait for a pipeline after a loss
     std::uint32_t silence_ms = 750;  ///< after which a worker is taken for dead

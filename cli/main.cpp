@@ -13,6 +13,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
+#include "cli/speculation.h"
 #include "security/enrolments.h"
 
 namespace potluck::cli {
@@ -146,13 +147,7 @@ void add_cluster(CLI::App& command, ClusterOptions& o) {
                     "most prompt tokens per batch; 0: as measured step times say")
         ->check(CLI::Range(0, 4096))
         ->capture_default_str();
-    command
-        .add_option(
-            "--speculation", o.speculation,
-            "who drafts tokens ahead for requests that do not say: off, auto or a drafter's "
-            "name; it changes the time, never a token")
-        ->capture_default_str();
-    command.add_flag("--test-drafters", o.test_drafters)->group("");  // for benchmarks
+    add_speculation_options(command, o);
     auto* keys =
         command.add_option("--keys", o.keys, "file of those who may use the API (potluck key new)");
     command
@@ -206,6 +201,7 @@ struct Program {
     KeyNewOptions key_new;
     InitOptions init;
     TokenOptions token;
+    SpeculationTableOptions speculation_table;
     std::string tokenize_model = default_model();
     std::string inspect_model;
     bool inspect_brief = false;
@@ -226,7 +222,7 @@ Program::Program() {
     app.require_subcommand(1);
     app.set_version_flag("--version", std::string("potluck ") + POTLUCK_VERSION);
     run.local.model = perplexity.local.model = bench.model = plan.model = up.model =
-        coordinator.model = tokenize_model;
+        coordinator.model = speculation_table.model = tokenize_model;
     add_cluster_commands();
     add_init_commands();
     add_client_commands();
@@ -397,6 +393,13 @@ void Program::add_local_commands() {
     auto* t = app.add_subcommand("tokenize", "Token ids of the text on standard input");
     add_model(*t, tokenize_model);
     t->callback([this] { exit_code = run_tokenize(tokenize_model); });
+
+    auto* s = app.add_subcommand("speculation-table",
+                                 "Count what follows what in texts, for --lookup-cache-static");
+    add_model(*s, speculation_table.model);
+    s->add_option("--make", speculation_table.texts, "text files")->required()->type_name("FILE");
+    s->add_option("--out", speculation_table.out, "the table")->required()->type_name("FILE");
+    s->callback([this] { exit_code = run_speculation_table(speculation_table); });
 
     auto* i = app.add_subcommand("inspect", "Show what a model file holds and what is unsupported");
     i->add_option("file", inspect_model, "GGUF file")->required();

@@ -54,6 +54,8 @@ class Backend {
     virtual Health health() const = 0;
     /// Nodes, plan and figures as a JSON object, for GET /v1/cluster.
     virtual std::string cluster() const { return "{}"; }
+    /// In Prometheus' text format (monitoring/exposition.h), for GET /metrics.
+    virtual std::string metrics() const { return {}; }
     /// kInvalidArgument: can never fit. kResourceExhausted: the queue is full. kPeerLost: no
     /// cluster. The sink is kept until it is told the end, and is never called from inside submit.
     virtual Result<RequestId> submit(GenerationRequest request,

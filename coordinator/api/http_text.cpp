@@ -74,6 +74,7 @@ Match match_path(std::string_view path) {
     if (path == "/v1/completions") return {Route::kCompletions, "", "POST, OPTIONS"};
     if (path == "/v1/models") return {Route::kModels, "", "GET, HEAD, OPTIONS"};
     if (path == "/v1/cluster") return {Route::kCluster, "", "GET, HEAD, OPTIONS"};
+    if (path == "/metrics") return {Route::kMetrics, "", "GET, HEAD, OPTIONS"};
     if (path == "/health") return {Route::kHealth, "", "GET, HEAD, OPTIONS"};
     if (path.starts_with(kModelPrefix) && path.size() > kModelPrefix.size())
         return {Route::kModel, percent_decoded(path.substr(kModelPrefix.size())),
@@ -96,9 +97,8 @@ std::string response_text(const Reply& reply, Framing framing) {
     std::string out = head(reply.status, framing);
     append(out, reply.headers);
     if (reply.status == 204) return out + "\r\n";
-    fmt::format_to(std::back_inserter(out),
-                   "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-                   reply.body.size());
+    fmt::format_to(std::back_inserter(out), "Content-Type: {}\r\nContent-Length: {}\r\n\r\n",
+                   reply.content_type, reply.body.size());
     if (!framing.head_only) out += reply.body;
     return out;
 }

@@ -40,6 +40,7 @@ constexpr std::size_t kBodyReadBytes = std::size_t{64} << 10;
 constexpr auto kNever = asio::steady_timer::time_point::max();
 constexpr std::size_t kMaxEarlyBytes = std::size_t{64} << 10;  // of requests before their turn
 constexpr std::size_t kEarlyReadBytes = 4096;
+constexpr std::string_view kMetricsContentType = "text/plain; version=0.0.4; charset=utf-8";
 constexpr std::chrono::seconds kLinger{2};  // for the client to read the last response
 
 /// Assigning an empty string would keep the memory.
@@ -286,6 +287,7 @@ void Session::dispatch() {
         case Route::kModel:
         case Route::kHealth:
         case Route::kCluster:
+        case Route::kMetrics:
             return dispatch_get(match_);
         case Route::kPreflight: {
             const std::string asked(request["Access-Control-Request-Headers"]);
@@ -320,6 +322,8 @@ void Session::dispatch_get(const Match& match) {
         return reply({200, model_body(*model), {}});
     }
     if (match.route == Route::kCluster) return reply({200, context_->backend.cluster(), {}});
+    if (match.route == Route::kMetrics)
+        return reply({200, context_->backend.metrics(), {}, kMetricsContentType});
     const Health health = context_->backend.health();
     reply({health.ready ? 200U : 503U, health_body(health), {}});
 }

@@ -42,6 +42,7 @@
 #include "coordinator/core/pacing.h"
 #include "coordinator/core/request_queue.h"
 #include "coordinator/core/speculation.h"
+#include "coordinator/core/speculation_totals.h"
 #include "engine/page_table.h"
 #include "model/tokenizer/tokenizer.h"
 
@@ -173,6 +174,7 @@ class Scheduler {
     /// Pages that only kept sequences hold.
     std::size_t kept_pages() const { return pool_ ? pool_->kept_pages() : 0; }
     SchedulerCounters counters() const;
+    const SpeculationTotals& speculation_totals() const { return speculation_totals_; }
     const engine::PageTable* pages() const { return pool_ ? &pool_->table() : nullptr; }
     const Pacing* pacing() const { return pacing_ ? &*pacing_ : nullptr; }
 
@@ -261,6 +263,7 @@ class Scheduler {
     std::map<std::uint64_t, Sequence> sequences_;  ///< by number, which is their age
     std::map<BatchId, InFlight> in_flight_;
     SchedulerCounters counters_;
+    SpeculationTotals speculation_totals_;
     std::uint64_t evictions_before_ = 0;  ///< of earlier pipelines
     std::uint64_t next_batch_ = 1;
     std::uint64_t next_seq_ = 1;     ///< on the wire, never used twice

@@ -47,6 +47,7 @@ void Scheduler::end_drafts(Sequence& sequence) {
     if (draft.round.drafted > 0) speculation_->verdict(sequence.number, draft.round);
     SpeculationReport report = speculation_->end(sequence.number);
     if (!std::exchange(draft.on, false)) return;
+    speculation_totals_.add(report);
     auto& sum = requests_.at(sequence.request).speculation;
     if (sum) {
         add(*sum, report);

@@ -62,9 +62,14 @@ struct SpeculationReport {
     std::uint64_t accepted = 0;              ///< of them
     std::vector<std::uint64_t> drafted_at;   ///< by depth, from 1; a bounded length
     std::vector<std::uint64_t> accepted_at;  ///< by depth
-    nanoseconds debt{};  ///< time lost against no drafts, by measurement; negative: won
-    std::string arm;     ///< drafter and length in use at the end, "off" if none
-    std::string why;     ///< of it
+    nanoseconds debt{};      ///< time lost against no drafts, by measurement; negative: won
+    nanoseconds draft{};     ///< computing of drafters and their choice, on whatever thread
+    nanoseconds verify{};    ///< wall time of the rounds
+    nanoseconds rollback{};  ///< of it, what rows took that were taken back
+    std::string arm;         ///< drafter and length in use at the end, "off" if none
+    std::string why;         ///< of it, for people
+    std::string drafter;     ///< the arm's drafter alone, "off" if none
+    std::string reason;      ///< of it, one of a few words
 };
 
 class Speculation {

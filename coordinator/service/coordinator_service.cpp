@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "coordinator/core/step_samples.h"
+#include "coordinator/service/coordinator_metrics.h"
 #include "coordinator/service/pipeline_ends.h"
 #include "coordinator/service/plan_message.h"
 #include "coordinator/service/served_model.h"
@@ -552,6 +553,10 @@ Health CoordinatorService::health() const {
 
 std::string CoordinatorService::cluster() const {
     return impl_->knowledge->json(impl_->deployment);
+}
+
+std::string CoordinatorService::metrics() const {
+    return metrics_text(metrics_facts(impl_->scheduler, health().ready));
 }
 
 Result<RequestId> CoordinatorService::submit(GenerationRequest request,

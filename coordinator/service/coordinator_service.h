@@ -62,6 +62,7 @@ class CoordinatorService : public Backend {
     const ServedModel* model() const override;
     Health health() const override;
     std::string cluster() const override;
+    std::string metrics() const override;
     Result<RequestId> submit(GenerationRequest request,
                              std::shared_ptr<GenerationSink> sink) override;
     std::chrono::seconds retry_after() const override;

@@ -15,11 +15,18 @@ double to_double(nanoseconds time) {
 }
 
 double together_gain(double expected, std::size_t k, const SpeculationCosts& costs,
-                     const CostCorrection& correction) {
+                     const CostCorrection& correction, nanoseconds per_draft) {
     const auto users = static_cast<double>(std::max<std::size_t>(costs.users, 1));
     const double plain = to_double(costs.together[0]) * correction.of(0);
-    const double round = to_double(costs.together[k]) * correction.of(k);
+    const double round = to_double(costs.together[k]) * correction.of(k) +
+                         to_double(per_draft) * static_cast<double>(k);
     return round > 0 ? (users - 1 + expected) / users * plain / round : 1;
+}
+
+/// What is left of a gain if every token takes `per_draft` more.
+double slowed(double gain, const SpeculationCosts& costs, nanoseconds per_draft) {
+    if (per_draft <= nanoseconds{} || costs.plain <= nanoseconds{}) return gain;
+    return 1 / (1 / gain + to_double(per_draft) / to_double(costs.plain));
 }
 
 }  // namespace
@@ -59,8 +66,8 @@ Bet bet_together(std::span<const Chance> chances, const SpeculationCosts& costs,
         const double round = to_double(costs.together[k]) * correction.of(k);
         if (round - plain > to_double(limits.allowance)) break;
         const Bet bet{.length = k,
-                      .gain = together_gain(expected, k, costs, correction),
-                      .lower = together_gain(at_least, k, costs, correction),
+                      .gain = together_gain(expected, k, costs, correction, limits.per_draft),
+                      .lower = together_gain(at_least, k, costs, correction, limits.per_draft),
                       .takes = costs.together[k]};
         if (bet.gain > best.gain) best = bet;
         if (bet.lower > careful.lower) careful = bet;
@@ -90,18 +97,20 @@ Bet bet_ahead(std::span<const Chance> chances, const SpeculationCosts& costs,
     }
     // A draft shorter than the window fills only so much of it.
     const double filled = std::min(costs.window, static_cast<double>(most + 1));
-    const Bet bet{
-        .length = most, .gain = ahead_gain(filled, mean), .lower = ahead_gain(filled, lower)};
+    const Bet bet{.length = most,
+                  .gain = slowed(ahead_gain(filled, mean), costs, limits.per_draft),
+                  .lower = slowed(ahead_gain(filled, lower), costs, limits.per_draft)};
     const bool pays = bet.lower >= limits.least && lower >= limits.least_chance;
     if (limits.always || pays) return bet;
     return {.gain = bet.gain, .lower = bet.lower};
 }
 
 double possible_gain(const SpeculationCosts& costs, const CostCorrection& correction,
-                     std::size_t most) {
-    double best = window_of(costs) > 1 ? costs.window : 1;
+                     std::size_t most, nanoseconds per_draft) {
+    double best = window_of(costs) > 1 ? slowed(costs.window, costs, per_draft) : 1;
     for (std::size_t k = 1; k < costs.together.size() && k <= most; ++k) {
-        best = std::max(best, together_gain(1 + static_cast<double>(k), k, costs, correction));
+        const auto expected = static_cast<double>(k + 1);
+        best = std::max(best, together_gain(expected, k, costs, correction, per_draft));
     }
     return best;
 }

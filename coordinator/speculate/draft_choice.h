@@ -9,6 +9,9 @@
 //
 // Ahead: one-token jobs in a pipeline of S = window stages' worth of time, each right with chance
 // a, all behind a wrong one for nothing: S / (S (1 - a) + a) (docs/speculation.md).
+//
+// Where a drafted token itself takes time c of some other thread, rounds are taken to last k c
+// longer, and tokens ahead c each: it may be the stages' own processors that draft meanwhile.
 
 #include <cstddef>
 #include <span>
@@ -45,6 +48,7 @@ struct BetLimits {
     double least = 1.03;        ///< the lower gain must reach it
     bool always = false;        ///< bets on the best length whatever it brings
     double least_chance = 0.1;  ///< ahead: of a job to be right, lower bound
+    nanoseconds per_draft{};    ///< what a drafted token takes beside the rounds
 };
 
 Bet bet_together(std::span<const Chance> chances, const SpeculationCosts& costs,
@@ -56,7 +60,7 @@ Bet bet_ahead(std::span<const Chance> chances, const SpeculationCosts& costs,
 std::size_t window_of(const SpeculationCosts& costs);
 /// The most that drafts could bring if all were right.
 double possible_gain(const SpeculationCosts& costs, const CostCorrection& correction,
-                     std::size_t most);
+                     std::size_t most, nanoseconds per_draft = {});
 double ahead_gain(double window, double chance);
 
 }  // namespace potluck::coordinator

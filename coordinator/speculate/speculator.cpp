@@ -22,10 +22,20 @@ constexpr std::size_t kReadPerCall = 512;  ///< tokens of a long prompt
 /// is still scored.
 constexpr std::uint32_t kTriesPerSkip = 16;
 constexpr std::uint32_t kMostSkipped = 7;
+/// A drafter that could not pay even if it were always right is asked once in so many times: what
+/// it costs may change.
+constexpr std::uint32_t kTooDear = 64;
 /// Jobs ahead are given up for a round together if that is better by so much.
 constexpr double kToSwitch = 1.15;
 
 enum class Why : std::uint8_t { kNone, kReading, kNoIdea, kCosts, kUnsure, kDebt, kPays };
+
+/// As metrics call it.
+std::string_view name_of(Why why) {
+    constexpr std::array<std::string_view, 7> names = {"none",   "reading", "no_idea", "costs",
+                                                       "unsure", "debt",    "pays"};
+    return names[static_cast<std::size_t>(why)];
+}
 
 /// One drafter, and how much it is believed.
 struct Arm {
@@ -41,6 +51,7 @@ struct Source {
     Proposal guess;      ///< behind the certain tokens
     std::size_t scored = 0;
     Calibration::Cells cells{};
+    std::uint32_t too_dear = 0;  ///< times that it was not asked
 };
 
 struct Sequence {
@@ -81,7 +92,8 @@ class Speculator final : public Speculation {
         options_.longest_draft = std::max<std::size_t>(options_.longest_draft, 1);
         for (const auto* kind : drafters::drafter_kinds()) {
             if (kind->for_tests && !options_.test_drafters) continue;
-            arms_.push_back({kind, kind->make(options_.drafters), Calibration(kind->prior)});
+            auto drafter = kind->make(options_.drafters);
+            if (drafter) arms_.push_back({kind, std::move(drafter), Calibration(kind->prior)});
         }
     }
 
@@ -98,7 +110,7 @@ class Speculator final : public Speculation {
   private:
     const Arm* named(std::string_view name) const;
     bool read_on(std::uint64_t number, Sequence& s);
-    void guess(std::uint64_t number, Sequence& s);
+    void guess(std::uint64_t number, Sequence& s, std::size_t most, const SpeculationCosts& costs);
     std::span<const Chance> chances_of(const Source& source, const Proposal& guess);
     std::optional<Offer> best_offer(Sequence& s, std::span<const TokenId> under_way,
                                     std::size_t most, const SpeculationCosts& costs,
@@ -204,11 +216,16 @@ void Speculator::proposed_by_stage(std::uint64_t number, std::span<const TokenId
 }
 
 /// What every drafter of the sequence says behind its certain tokens; scored when they come.
-void Speculator::guess(std::uint64_t number, Sequence& s) {
+void Speculator::guess(std::uint64_t number, Sequence& s, std::size_t most,
+                       const SpeculationCosts& costs) {
     for (auto& source : s.sources) {
         if (!source.drafts) continue;
         source.guess.clear();
         source.scored = 0;
+        const auto cost = arms_[source.arm].drafter->cost_per_token();
+        const bool too_dear = !s.named && cost > nanoseconds{} &&
+                              possible_gain(costs, correction_, most, cost) < 1 + options_.margin;
+        if (too_dear && ++source.too_dear % kTooDear != 0) continue;
         arms_[source.arm].drafter->propose(number, {}, options_.longest_draft, source.guess);
     }
 }
@@ -246,6 +263,7 @@ std::optional<Offer> Speculator::best_offer(Sequence& s, std::span<const TokenId
         if (!source.drafts || source.guess.tokens.empty()) continue;
         any = true;
         const auto chances = chances_of(source, source.guess);
+        limits.per_draft = arms_[source.arm].drafter->cost_per_token();
         for (const auto shape : {DraftShape::kTogether, DraftShape::kAhead}) {
             const Bet bet = shape == DraftShape::kTogether
                                 ? bet_together(chances, costs, correction_, limits)
@@ -314,7 +332,7 @@ Draft Speculator::propose(std::uint64_t number, std::span<const TokenId> under_w
         --s.skip;
         return {};
     }
-    guess(number, s);
+    guess(number, s, most, costs);
     if (!s.debt.open()) {
         s.why = Why::kDebt;
         return {};
@@ -351,10 +369,17 @@ void Speculator::verdict(std::uint64_t number, const RoundVerdict& round) {
     // What one token really takes, by the rounds without drafts.
     const auto plain = nanoseconds(static_cast<nanoseconds::rep>(
         static_cast<double>(round.plain.count()) * correction_.of(0)));
-    s.debt.round(round.took, plain, together ? 1 + round.accepted : 1, drafted);
+    // What drafting took elsewhere counts as if it had held the stream up.
+    const auto drafting =
+        round.drafted > 0 ? arms_[s.arm].drafter->cost_per_token() : nanoseconds{};
+    s.debt.round(round.took + round.drafted * drafting, plain, together ? 1 + round.accepted : 1,
+                 drafted);
     if (round.drafted == 0) return;
     auto& report = s.report;
     ++report.rounds;
+    report.verify += round.took;
+    if (round.took > plain)
+        report.rollback += (round.took - plain) * (round.drafted - round.accepted) / round.drafted;
     report.drafted += round.drafted;
     report.accepted += round.accepted;
     const auto count = [&](std::vector<std::uint64_t>& at, std::size_t rows) {
@@ -368,7 +393,8 @@ void Speculator::verdict(std::uint64_t number, const RoundVerdict& round) {
 }
 
 void Speculator::tell_why(const Sequence& s, SpeculationReport& report) const {
-    report.arm = "off";
+    report.arm = report.drafter = "off";
+    report.reason = name_of(s.why);
     const auto ms = [](nanoseconds time) { return static_cast<double>(time.count()) / 1e6; };
     switch (s.why) {
         case Why::kNone:
@@ -392,6 +418,7 @@ void Speculator::tell_why(const Sequence& s, SpeculationReport& report) const {
                                      ms(s.debt.bound()));
             break;
         case Why::kPays:
+            report.drafter = arms_[s.arm].kind->name;
             report.arm = s.shape == DraftShape::kAhead
                              ? fmt::format("{} ahead", arms_[s.arm].kind->name)
                              : fmt::format("{} {}", arms_[s.arm].kind->name, s.bet.length);
@@ -405,9 +432,11 @@ SpeculationReport Speculator::end(std::uint64_t number) {
     const auto found = sequences_.find(number);
     if (found == sequences_.end()) return {};
     auto& s = found->second;
-    for (const auto& source : s.sources)
-        arms_[source.arm].drafter->end(number);
     SpeculationReport report = std::move(s.report);
+    for (const auto& source : s.sources) {
+        report.draft += arms_[source.arm].drafter->spent(number);
+        arms_[source.arm].drafter->end(number);
+    }
     report.debt = s.debt.total();
     tell_why(s, report);
     sequences_.erase(found);

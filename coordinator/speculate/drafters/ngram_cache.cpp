@@ -1,5 +1,6 @@
 // Lookup decoding: counts of what followed the last 1 to 4 tokens, in this sequence first and by
-// lax thresholds, then in the tenant's earlier answers by strict ones.
+// lax thresholds, then in the tenant's earlier answers by strict ones, then what a body of text
+// says of the last two, if there is such a table.
 
 #include <algorithm>
 #include <array>
@@ -8,12 +9,14 @@
 
 #include "coordinator/speculate/drafter.h"
 #include "coordinator/speculate/ngram_table.h"
+#include "coordinator/speculate/static_table.h"
 #include "coordinator/speculate/tenant_pools.h"
 
 namespace potluck::coordinator::drafters {
 namespace {
 
 constexpr std::size_t kLongest = 4;
+constexpr std::uint32_t kStatic = 2;  ///< tokens that the static table looks at
 constexpr std::size_t kContextNgrams = std::size_t{1} << 16;  ///< 2 MiB a sequence at most
 constexpr std::size_t kDynamicNgrams = std::size_t{1} << 18;  ///< 8 MiB a tenant at most
 
@@ -48,7 +51,7 @@ struct Context {
 struct Guess {
     TokenId token = 0;
     std::uint32_t n = 0;
-    bool own = true;
+    Origin origin = Origin::kSequence;
 };
 
 std::optional<Guess> look_up(const NgramTable& table, const Context& context,
@@ -65,7 +68,8 @@ std::optional<Guess> look_up(const NgramTable& table, const Context& context,
 
 class NgramCache final : public Drafter {
   public:
-    explicit NgramCache(const DrafterOptions& options) : pools_(options.most_tenants) {}
+    explicit NgramCache(const DrafterOptions& options)
+        : pools_(options.most_tenants), static_(options.static_table) {}
 
     void begin(std::uint64_t number, TenantId tenant, std::span<const TokenId> tokens,
                std::string_view /*argument*/) override {
@@ -101,7 +105,7 @@ class NgramCache final : public Drafter {
             if (!guess) return;
             if (into.tokens.empty()) {
                 into.evidence = std::max(guess->n, s.right);
-                into.origin = guess->own ? Origin::kSequence : Origin::kPool;
+                into.origin = guess->origin;
                 most = std::min(most, kPerEvidence * (std::size_t{into.evidence} + 1));
             }
             into.tokens.push_back(guess->token);
@@ -118,12 +122,19 @@ class NgramCache final : public Drafter {
         std::uint32_t right = 0;  ///< guesses in a row
     };
 
-    static std::optional<Guess> next(const Sequence& s, const Context& context) {
+    std::optional<Guess> next(const Sequence& s, const Context& context) const {
         auto guess = look_up(s.own, context, kLax);
         if (guess) return guess;
         guess = look_up(*s.dynamic, context, kStrict);
-        if (guess) guess->own = false;
-        return guess;
+        if (guess) {
+            guess->origin = Origin::kPool;
+            return guess;
+        }
+        if (!static_ || context.size < kStatic) return std::nullopt;
+        const auto end = context.tokens.begin() + static_cast<std::ptrdiff_t>(context.size);
+        const auto best = static_->best(*(end - 2), *(end - 1));
+        if (!best) return std::nullopt;
+        return Guess{best->token, kStatic, Origin::kStatic};
     }
     /// Prompts are the sequence's own; answers are the tenant's, too.
     static void learn(Sequence& s, TokenId token, bool answer) {
@@ -136,6 +147,7 @@ class NgramCache final : public Drafter {
     }
 
     TenantPools<NgramTable> pools_;
+    std::shared_ptr<const StaticTable> static_;
     std::unordered_map<std::uint64_t, Sequence> sequences_;
 };
 
