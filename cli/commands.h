@@ -168,8 +168,9 @@ struct ClusterOptions {
     std::uint32_t queue_limit = 256;  ///< requests that wait; more are refused
     double queue_timeout_s = 600;     ///< 0: none
     double request_timeout_s = 0;
-    double patience_s = 60;          ///< that requests wait for a pipeline after a loss
-    std::uint32_t silence_ms = 750;  ///< after which a worker is taken for dead
+    double patience_s = 60;           ///< that requests wait for a pipeline after a loss
+    std::uint32_t silence_ms = 750;   ///< after which a worker is taken for dead
+    double certificate_hours = 8760;  ///< of `coordinator`: of those that it signs
     std::string kv_type = "f16";
     RopeOptions rope;
     bool verbose = false;
@@ -245,5 +246,12 @@ struct NodesOptions {
 };
 /// The machines of a running cluster, what they were measured to do, and its plan.
 int run_nodes(const NodesOptions& options);
+
+struct RevokeOptions {
+    std::string dir;
+    std::string node;
+};
+/// The node's certificate counts no more, also in a coordinator that runs.
+int run_nodes_revoke(const RevokeOptions& options);
 
 }  // namespace potluck::cli

@@ -198,6 +198,7 @@ struct Program {
     WorkerCommandOptions worker;
     ChatCommandOptions chat, status;
     NodesOptions nodes;
+    RevokeOptions revoke;
     KeyNewOptions key_new;
     InitOptions init;
     TokenOptions token;
@@ -250,6 +251,11 @@ void Program::add_cluster_commands() {
     add_dir(*c, coordinator.dir);
     c->add_option("--listen", coordinator.listen,
                   "where workers join; default: the port of `potluck init`, on all addresses");
+    c->add_option(
+         "--certificate-hours", coordinator.certificate_hours,
+         "how long certificates count that it signs; workers renew them when a third is left")
+        ->check(CLI::Range(0.001, 87600.0))
+        ->capture_default_str();
     c->add_flag("--use-all", coordinator.use_all,
                 "give every device a stage, also where that is slower");
     add_weights(*c, coordinator.weights_cache, coordinator.weights_rate,
@@ -347,7 +353,13 @@ void Program::add_client_commands() {
     n->add_option("--key", nodes.key, "for clusters with keys; the variable hides it from ps")
         ->envname("POTLUCK_KEY");
     n->add_flag("--json", nodes.json, "as GET /v1/cluster says it");
-    n->callback([this] { exit_code = run_nodes(nodes); });
+    auto* r = n->add_subcommand("revoke", "Shut a machine out: its certificate counts no more");
+    add_dir(*r, revoke.dir);
+    r->add_option("node", revoke.node, "its name, as `potluck nodes` shows it")->required();
+    r->callback([this] { exit_code = run_nodes_revoke(revoke); });
+    n->callback([this, r] {
+        if (!r->parsed()) exit_code = run_nodes(nodes);
+    });
 }
 
 void Program::add_key_commands() {

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <functional>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -121,6 +122,18 @@ Result<security::WorkerState> credentials(const WorkerCommandOptions& options) {
     return join(options, directory, std::move(token));
 }
 
+/// How a renewed certificate is kept. One that was handed over through a pipe is not: whoever
+/// handed it over has no office that renews, either.
+std::function<Status(const security::Credentials&)> keep_renewed(
+    const WorkerCommandOptions& options, const std::string& coordinator) {
+    if (options.identity_fd >= 0) return {};
+    const auto directory = state_directory(options.dir);
+    if (!directory) return {};
+    return [directory = *directory, coordinator](const security::Credentials& renewed) {
+        return security::write_worker(directory, {coordinator, renewed});
+    };
+}
+
 /// Measures each device, or recalls what was measured before. A device that cannot be measured
 /// works all the same.
 void measure(std::vector<worker::WorkerDevice>& devices, bool again) {
@@ -159,7 +172,8 @@ int run_worker(const WorkerCommandOptions& options) {
     measure(*devices, options.measure);
     allow_many_files();
     boost::asio::io_context loop(1);
-    auto transport = transport::make_tls_transport(loop, {.credentials = state->credentials});
+    const auto standing = std::make_shared<security::Standing>(state->credentials);
+    auto transport = transport::make_tls_transport(loop, {.standing = standing});
     if (!transport) return fail(transport.error());
     const std::string& coordinator =
         options.coordinator.empty() ? state->coordinator : options.coordinator;
@@ -173,9 +187,12 @@ int run_worker(const WorkerCommandOptions& options) {
         .cache = options.weights_cache.empty() ? cache_directory() : options.weights_cache,
         .cache_bytes = options.weights_cache_bytes,
         .serve_rate = options.weights_rate,
-        .transport = [credentials = state->credentials](auto& of_fetch) {
-            return transport::make_tls_transport(of_fetch, {.credentials = credentials});
+        .transport = [standing](auto& of_fetch) {
+            return transport::make_tls_transport(of_fetch, {.standing = standing});
         }};
+    settings.certificates = {.standing = standing,
+                             .keep = keep_renewed(options, state->coordinator),
+                             .cut = [&transport] { (*transport)->cut_revoked(); }};
     auto service = worker::WorkerService::start(loop, **transport, std::move(settings),
                                                 std::move(*devices), [&loop] { loop.stop(); });
     if (!service) return fail(service.error());

@@ -92,7 +92,8 @@ std::string_view to_string(DeploymentState state) {
 
 }  // namespace
 
-std::string ClusterKnowledge::json(const Deployment& deployment) const {
+std::string ClusterKnowledge::json(const Deployment& deployment,
+                                   std::uint64_t refused_greetings) const {
     json::array nodes;
     for (const auto& [id, node] : surveyed_.nodes) {
         json::array devices;
@@ -137,6 +138,7 @@ std::string ClusterKnowledge::json(const Deployment& deployment) const {
         {"links", std::move(links)},
         {"left_out", json::array(left_out_.begin(), left_out_.end())},
         {"planner", no_plan_reason_},
+        {"refused", refused_greetings + (options_.refused ? options_.refused() : 0)},
         {"predicted", plan && predicted_ ? to_json(predicted_->decode_tps, predicted_->prefill_tps)
                                          : json::object()},
         {"measured", plan ? to_json(speed().decode_tps, speed().prefill_tps) : json::object()},

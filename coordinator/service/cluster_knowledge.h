@@ -8,6 +8,7 @@
 // milliseconds until they are on disk, and from a pool of one thread for everything else.
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -37,6 +38,8 @@ struct KnowledgeOptions {
     std::string model;       ///< its id
     planner::Objective objective = planner::Objective::kDecode;
     bool use_all = false;  ///< every device is wanted in the pipeline
+    std::function<std::uint64_t()>
+        refused;  ///< connections that were turned away before a greeting
 };
 
 class ClusterKnowledge {
@@ -81,8 +84,8 @@ class ClusterKnowledge {
     void on_sent(const Batch& batch);
     void on_result(const StepResult& result);
 
-    /// The body of GET /v1/cluster.
-    std::string json(const Deployment& deployment) const;
+    /// The body of GET /v1/cluster. `refused_greetings`: beside those that options name.
+    std::string json(const Deployment& deployment, std::uint64_t refused_greetings) const;
 
   private:
     std::vector<LayerShare> choose_stages(const std::vector<DeviceOffer>& devices);

@@ -18,6 +18,7 @@
 #include "coordinator/service/worker_links.h"
 #include "links/control_link.h"
 #include "proto/frame.h"
+#include "transport/refusals.h"
 #include "weights/model_holder.h"
 #include "weights/service/server.h"
 
@@ -55,13 +56,14 @@ struct CoordinatorService::Impl {
           knowledge(std::move(k)),
           deployment(options.deployment, facts.footprint, facts.config),
           scheduler(options.scheduler, facts.served.tokenizer, std::move(options.speculation)),
-          workers(loop, options.silence,
+          workers(loop, {options.silence, options.wire, options.certificates},
                   {[this](NodeId node, const proto::Control& m) { on_worker_message(node, m); },
                    [this](NodeId node, const Error& reason) { on_worker_lost(node, reason); }}),
           clock(loop),
-          ends(transport, {[this](auto frame) { on_result(frame); },
-                           [this](Epoch epoch) { on_links_open(epoch); },
-                           [this](Epoch epoch, const Error& why) { broken(epoch, why); }}) {
+          ends(transport, options.wire,
+               {[this](auto frame) { on_result(frame); },
+                [this](Epoch epoch) { on_links_open(epoch); },
+                [this](Epoch epoch, const Error& why) { broken(epoch, why); }}) {
         tick();
     }
     ~Impl();
@@ -70,8 +72,8 @@ struct CoordinatorService::Impl {
     void accept(std::shared_ptr<transport::Connection> connection);
     void on_first_message(const std::shared_ptr<links::ControlLink>& link,
                           const proto::Control& message);
-    void welcome_results(const std::shared_ptr<links::ControlLink>& link,
-                         const proto::Hello& hello);
+    void welcome_results(const std::shared_ptr<links::ControlLink>& link, const proto::Hello& hello,
+                         const proto::WireLayout& wire);
     void refuse(const std::shared_ptr<links::ControlLink>& link, const std::string& why);
     void on_worker_message(NodeId node, const proto::Control& message);
     void on_worker_lost(NodeId node, const Error& reason);
@@ -118,7 +120,7 @@ struct CoordinatorService::Impl {
     std::vector<std::byte> head;  ///< of the frame being sent; capacity is kept
     StepResult result;
     std::string last_status;
-    std::string last_refusal;
+    transport::Refusals refusals;  ///< of greetings
     DeploymentState last_state = DeploymentState::kWaiting;
     std::chrono::steady_clock::time_point last_report{};
 };
@@ -164,9 +166,11 @@ void CoordinatorService::Impl::accept(std::shared_ptr<transport::Connection> con
 void CoordinatorService::Impl::refuse(const std::shared_ptr<links::ControlLink>& link,
                                       const std::string& why) {
     // Who is refused comes again and again: said once.
-    if (std::exchange(last_refusal, why) != why) log::warning("{}: refused: {}", link->peer(), why);
+    if (refusals.count_once(why))
+        log::warning("{}: refused: {} ({} refused so far; this is said once)", link->peer(), why,
+                     refusals.total());
     proto::Control answer;
-    *answer.mutable_hello() = links::make_hello(proto::Hello::CONTROL, "coordinator");
+    *answer.mutable_hello() = links::make_hello(proto::Hello::CONTROL, "coordinator", options.wire);
     answer.mutable_hello()->set_refused(proto::to_utf8(why));
     link->send_last(answer);
 }
@@ -177,14 +181,15 @@ void CoordinatorService::Impl::on_first_message(const std::shared_ptr<links::Con
         return refuse(link, links::to_string(link->identity()) + " is no worker");
     if (!message.has_hello()) return refuse(link, "the first message must be a greeting");
     const auto& hello = message.hello();
-    if (auto version = links::check_hello(hello); !version)
-        return refuse(link, version.error().message);
+    const auto version = links::check_hello(hello, options.wire);
+    if (!version)
+        return refuse(link, fmt::format("{}: {}", link->identity().name, version.error().message));
     switch (hello.role()) {
         case proto::Hello::CONTROL:
-            if (auto added = workers.add(link); !added) refuse(link, added.error().message);
+            if (auto added = workers.add(link, hello); !added) refuse(link, added.error().message);
             return;
         case proto::Hello::DATA:
-            return welcome_results(link, hello);
+            return welcome_results(link, hello, **version);
         case proto::Hello::WEIGHTS:
             return weights_server->welcome(link);
         default:
@@ -193,7 +198,8 @@ void CoordinatorService::Impl::on_first_message(const std::shared_ptr<links::Con
 }
 
 void CoordinatorService::Impl::welcome_results(const std::shared_ptr<links::ControlLink>& link,
-                                               const proto::Hello& hello) {
+                                               const proto::Hello& hello,
+                                               const proto::WireLayout& wire) {
     const auto& plan = deployment.plan();
     if (!plan || plan->epoch.value != hello.epoch() || hello.stage() != plan->stages.size() ||
         ends.has_results()) {
@@ -203,9 +209,9 @@ void CoordinatorService::Impl::welcome_results(const std::shared_ptr<links::Cont
     if (link->identity() != workers.identity(plan->stages.back().node))
         return refuse(link, link->identity().name + " does not have the last stage");
     proto::Control answer;
-    *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, "coordinator");
+    *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, "coordinator", options.wire);
     if (auto sent = link->send(answer); !sent) return link->close();
-    ends.take_results(plan->epoch, link->release());
+    ends.take_results(plan->epoch, {link->release(), &wire});
 }
 
 void CoordinatorService::Impl::on_worker_lost(NodeId node, const Error& reason) {
@@ -449,7 +455,7 @@ void CoordinatorService::Impl::end_request(RequestId id,
 void CoordinatorService::Impl::send(const Batch& batch) {
     if (!deployment.plan()) return;  // the pipeline broke while these actions were carried out
     const Epoch epoch = deployment.plan()->epoch;
-    proto::encode_rows({epoch, PipelineId(0), StageIndex(0)}, batch, 0, head);
+    proto::encode_rows({epoch, PipelineId(0), StageIndex(0), ends.rows_wire()}, batch, 0, head);
     knowledge->on_sent(batch);
     if (auto sent = ends.send(head); !sent) broken(epoch, sent.error());
 }
@@ -469,7 +475,7 @@ void CoordinatorService::Impl::on_result(std::span<const std::byte> frame) {
     const Plan& plan = *deployment.plan();
     const Epoch epoch = plan.epoch;
     proto::FrameHeader header;
-    if (auto decoded = proto::decode_result(frame, header, result); !decoded) {
+    if (auto decoded = proto::decode_result(frame, header, result, ends.results_wire()); !decoded) {
         return broken(plan.epoch, decoded.error());
     }
     if (header.epoch < plan.epoch) return;  // of a pipeline that is gone
@@ -552,7 +558,7 @@ Health CoordinatorService::health() const {
 }
 
 std::string CoordinatorService::cluster() const {
-    return impl_->knowledge->json(impl_->deployment);
+    return impl_->knowledge->json(impl_->deployment, impl_->refusals.total());
 }
 
 std::string CoordinatorService::metrics() const {

@@ -70,8 +70,9 @@ class Stage {
 
     /// A frame's head has come. Checks it (epoch, stage, batch order, sizes) and gives the slot
     /// whose `input` takes the payload. kCorrupt: the link is out of step and the epoch is over for
-    /// this stage. kCancelled: a frame of an older epoch, to be dropped.
-    Result<SlotIndex> on_head(std::span<const std::byte> head);
+    /// this stage. kCancelled: a frame of an older epoch, to be dropped. `wire`: of its link.
+    Result<SlotIndex> on_head(std::span<const std::byte> head,
+                              const proto::WireLayout& wire = proto::kWireV1);
     /// The whole frame is there.
     void on_frame(SlotIndex slot, StageActions& actions);
     /// The executor has run the slot.

@@ -30,6 +30,7 @@ struct CoordinatorLinkOptions {
     std::string address;                       ///< of the coordinator, "host:port"
     std::chrono::milliseconds retry_interval;  ///< between attempts
     std::chrono::milliseconds silence;         ///< after which the coordinator is taken for dead
+    proto::WireVersions wire = proto::wire_versions();
 };
 
 class CoordinatorLink {
@@ -47,6 +48,9 @@ class CoordinatorLink {
     ~CoordinatorLink();
     CoordinatorLink(const CoordinatorLink&) = delete;
     CoordinatorLink& operator=(const CoordinatorLink&) = delete;
+
+    /// Whether the coordinator said so when it welcomed us.
+    bool offers(const char* feature) const { return links::has_feature(welcome_, feature); }
 
     /// Dropped, and said so in the log, if the link is not there or takes no more.
     void send(const proto::Control& message);
@@ -68,6 +72,7 @@ class CoordinatorLink {
     std::shared_ptr<links::ControlLink> link_;
     links::Heartbeat heart_;
     bool open_ = false;
+    proto::Hello welcome_;
     std::string last_problem_;  ///< said once
     /// Callbacks of connections may come after us; they hold this weakly.
     std::shared_ptr<int> alive_ = std::make_shared<int>(0);

@@ -14,6 +14,7 @@
 #include "kernels/api/ops.h"
 #include "links/control_link.h"
 #include "proto/frame.h"
+#include "transport/refusals.h"
 #include "worker/service/coordinator_link.h"
 #include "worker/service/executor.h"
 #include "worker/service/hosted_stage.h"
@@ -54,7 +55,7 @@ struct WorkerService::Impl {
     void send_prepared(const std::string& problem);
     void connect(std::uint64_t epoch);
     void connect_stage(HostedStage& stage);
-    void on_link(std::uint64_t key, Result<std::shared_ptr<transport::Connection>> link);
+    void on_link(std::uint64_t key, Result<links::Greeted> link);
     void retire_all();
     void fail(HostedStage& stage, const Error& reason);
 
@@ -83,10 +84,13 @@ struct WorkerService::Impl {
     std::unique_ptr<LoopSignal> signal;
     std::vector<std::unique_ptr<Executor>> executors;
     std::vector<std::optional<DeviceProbe>> probes;  ///< of the executors' devices
+    CertificateKeeper certificates{loop, options.certificates, options.name,
+                                   [this](const auto& message) { tell(message); }};
     LinkProber prober{transport, options.name, [this](const auto& message) { tell(message); }};
     std::unique_ptr<transport::Listener> listener;
     std::unique_ptr<CoordinatorLink> coordinator;
     std::vector<std::shared_ptr<links::ControlLink>> greeting;  ///< accepted, not yet greeted
+    transport::Refusals refusals;                               ///< of greetings
 
     std::uint32_t node_id = 0;
     proto::Plan plan;  ///< the last that came, also when its epoch is over
@@ -152,11 +156,20 @@ Status WorkerService::Impl::start(std::vector<WorkerDevice> devices) {
         CoordinatorLinkOptions{.name = options.name,
                                .address = options.coordinator,
                                .retry_interval = options.retry_interval,
-                               .silence = options.silence},
+                               .silence = options.silence,
+                               .wire = options.wire},
         CoordinatorLink::Events{
-            .on_open = [this] { register_devices(); },
+            .on_open =
+                [this] {
+                    certificates.on_open(coordinator->offers(links::kCertificatesFeature));
+                    register_devices();
+                },
             .on_message = [this](const proto::Control& message) { on_control(message); },
-            .on_lost = [this] { retire_all(); }});
+            .on_lost =
+                [this] {
+                    certificates.on_lost();
+                    retire_all();
+                }});
     return {};
 }
 
@@ -238,7 +251,8 @@ void WorkerService::Impl::on_control(const proto::Control& message) {
             log::info("leaving: {}", message.shutdown().reason());
             return on_shutdown();
         default:
-            log::warning("the coordinator sent a message that is not for workers");
+            if (!certificates.on_message(message))
+                log::warning("the coordinator sent a message that is not for workers");
             return;
     }
 }
@@ -357,22 +371,23 @@ void WorkerService::Impl::connect_stage(HostedStage& stage) {
         const auto& next = placed[static_cast<int>(route.stage.value) + 1];
         if (next.node_id() == node_id) {
             stage.local_next = find(hello);
-            return on_link(stage.key, std::shared_ptr<transport::Connection>());
+            return on_link(stage.key, links::Greeted{});
         }
         to = {next.address(), {security::Role::kWorker, next.node_name()}};
     }
     const std::weak_ptr<int> here = alive;
-    links::dial_and_greet(transport, to, data_limits(), kDialTimeout, hello,
-                          [this, here, key = stage.key](auto link) {
-                              if (!here.expired()) on_link(key, std::move(link));
-                          });
+    links::dial_and_greet(
+        transport, to, data_limits(), kDialTimeout, hello,
+        [this, here, key = stage.key](auto link) {
+            if (!here.expired()) on_link(key, std::move(link));
+        },
+        options.wire);
 }
 
-void WorkerService::Impl::on_link(std::uint64_t key,
-                                  Result<std::shared_ptr<transport::Connection>> link) {
+void WorkerService::Impl::on_link(std::uint64_t key, Result<links::Greeted> link) {
     HostedStage* stage = find(key);
     if (stage == nullptr) {
-        if (link && *link) (*link)->close();
+        if (link && link->connection) link->connection->close();
         return;
     }
     proto::Control message;
@@ -382,8 +397,9 @@ void WorkerService::Impl::on_link(std::uint64_t key,
         connected.set_error(proto::to_utf8(link.error().message));
         return tell(message);
     }
-    if (*link) {
-        stage->next = std::move(*link);
+    if (link->connection) {
+        stage->next = std::move(link->connection);
+        stage->next_wire = link->wire;
         const std::weak_ptr<int> here = alive;
         stage->next->start(std::make_shared<NoReceiver>([this, here, key](const Error& reason) {
             if (here.expired()) return;
@@ -446,9 +462,9 @@ void WorkerService::Impl::accept(std::shared_ptr<transport::Connection> connecti
 void WorkerService::Impl::greet(const std::shared_ptr<links::ControlLink>& link,
                                 const proto::Hello& hello) {
     proto::Control answer;
-    *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, options.name);
+    *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, options.name, options.wire);
     HostedStage* stage = find(hello);
-    auto version = links::check_hello(hello);
+    auto version = links::check_hello(hello, options.wire);
     const bool loaded = stage != nullptr && stage->loaded;
     if (!version || !loaded || link->identity() != node_before(*stage)) {
         std::string why = fmt::format("{} does not send to stage {}",
@@ -457,8 +473,10 @@ void WorkerService::Impl::greet(const std::shared_ptr<links::ControlLink>& link,
             why =
                 fmt::format("no stage {} of epoch {} is loaded here", hello.stage(), hello.epoch());
         if (!version) why = version.error().message;
-        log::warning("{}: refused: {}", link->peer(), why);
-        answer.mutable_hello()->set_refused(why);
+        if (refusals.count_once(why))
+            log::warning("{}: refused: {} ({} refused so far; this is said once)", link->peer(),
+                         why, refusals.total());
+        answer.mutable_hello()->set_refused(proto::to_utf8(why));
         return link->send_last(answer);
     }
     if (auto sent = link->send(answer); !sent) return link->close();
@@ -466,6 +484,7 @@ void WorkerService::Impl::greet(const std::shared_ptr<links::ControlLink>& link,
     inbound.push_back(connection);
     const std::weak_ptr<int> here = alive;
     connection->start(std::make_shared<StageReceiver>(
+        *version,
         [this, here, key = stage->key]() -> HostedStage* {
             if (here.expired()) return nullptr;
             HostedStage* found = find(key);
@@ -519,6 +538,7 @@ void WorkerService::Impl::forward(HostedStage& stage, SlotIndex slot) {
     Slot& contents = stage.core.slot(slot);
     proto::FrameRoute route = config.route;
     route.stage = StageIndex(route.stage.value + 1);
+    route.wire = stage.next_wire;
     std::span<const std::byte> payload;
     if (stage.core.is_last()) {
         proto::encode_result(route, contents.result, stage.head);

@@ -17,8 +17,10 @@
 #include "base/result.h"
 #include "engine/pace.h"
 #include "kernels/api/device.h"
+#include "proto/layout.h"
 #include "transport/api.h"
 #include "worker/probe/device_probe.h"
+#include "worker/service/certificate_keeper.h"
 #include "worker/service/model_files.h"
 
 namespace potluck::worker {
@@ -31,6 +33,8 @@ struct WorkerOptions {
     std::chrono::milliseconds retry_interval{500};  ///< between attempts to reach the coordinator
     std::chrono::milliseconds silence{750};  ///< after which the coordinator is taken for dead
     ModelFilesOptions files;
+    proto::WireVersions wire = proto::wire_versions();  ///< that it speaks
+    CertificateOptions certificates;
 };
 
 struct WorkerDevice {
