@@ -25,6 +25,7 @@ enum MessageKind : std::uint32_t {
     kCancel,
     kFailed,
     kPing,
+    kRefused,   // no version in common
     kGreeting,  // first on a data connection
 };
 
@@ -37,6 +38,8 @@ struct LivingCluster::Message {
     std::uint32_t next = 0;  ///< node after this one, or kToCoordinator
     std::uint32_t generation = 0;
     std::uint64_t seq = 0;
+    std::uint32_t versions_min = 1, versions_max = 1;  ///< kRegister
+    std::uint32_t no_memory = 0;                       ///< kPrepared
 };
 
 /// A worker process.
@@ -47,10 +50,11 @@ struct LivingCluster::Node {
     std::unique_ptr<transport::Listener> listener;
     std::shared_ptr<transport::Connection> control;
     links::Heartbeat heart;
-    bool up = true;
+    bool up = true;  ///< neither ended nor stopped
 
     Message plan;  ///< its part of the last one
-    std::unique_ptr<worker::Stage> stage;
+    /// Frames that are being sent use its slots.
+    std::shared_ptr<worker::Stage> stage;
     std::unique_ptr<FakeModel> model;
     std::vector<std::shared_ptr<transport::Connection>> inbound;
     std::shared_ptr<transport::Connection> next;

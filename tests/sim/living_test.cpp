@@ -31,9 +31,9 @@ TEST(Losses, ChangeNoAnswer) {
         }
         for (const auto& [id, log] : outcome.clients)
             answered += !log.hung_up && !log.error ? 1U : 0U;
-        pipelines += outcome.sabotaged;
-        losses += outcome.counters.losses;
-        recomputed += outcome.counters.rows_recomputed;
+        pipelines += outcome.of(Seen::kPipelines);
+        losses += outcome.of(Seen::kLosses);
+        recomputed += outcome.of(Seen::kRecomputed);
     }
     fmt::print("{} answered, {} pipelines, {} losses, {} rows computed again\n", answered,
                pipelines, losses, recomputed);

@@ -89,6 +89,8 @@ class Stage {
 
     bool executing() const { return executing_; }
     std::size_t queued() const { return ready_.size(); }
+    /// Receiving, waiting, executing or on their way out.
+    std::size_t slots_in_use() const { return slots_.size() - free_.size(); }
     bool has_work() const { return executing_ || !ready_.empty(); }
     bool is_last() const { return config_.route.stage.value + 1 == config_.stages; }
 
