@@ -30,7 +30,7 @@ DraftEngine::DraftEngine(std::unique_ptr<engine::Shard> shard, std::size_t conte
     options_.chunk = shard_->max_rows();
 }
 
-void DraftEngine::take(DraftRequest request) {
+void DraftEngine::take(const DraftRequest& request) {
     if (request.ends) {
         const auto found = sequences_.find(request.number);
         if (found == sequences_.end()) return;
@@ -39,7 +39,7 @@ void DraftEngine::take(DraftRequest request) {
         return;
     }
     auto& s = sequences_[request.number];
-    for (const TokenId token : request.tokens)
+    for (const TokenId token : request.certain())
         add_certain(s, token);
     s.most = request.most;
 }
@@ -137,13 +137,13 @@ Status DraftEngine::feed(Sequence& s) {
 
 void DraftEngine::send_drafts(std::uint64_t number, Sequence& s, const Send& send) {
     for (; s.sent < s.text.size(); ++s.sent) {
-        DraftReply reply{.number = number,
-                         .generation = s.generation,
-                         .position = s.sent,
-                         .token = s.text[s.sent],
-                         .rows = s.rows,
-                         .took = s.took};
-        if (!send(std::move(reply))) return;
+        const DraftReply reply{.number = number,
+                               .generation = s.generation,
+                               .position = s.sent,
+                               .token = s.text[s.sent],
+                               .rows = s.rows,
+                               .took = s.took};
+        if (!send(reply)) return;
         s.rows = 0;
         s.took = {};
     }

@@ -36,10 +36,10 @@ class DraftEngine {
                                                      kernels::Device& device,
                                                      const DraftEngineOptions& options);
 
-    void take(DraftRequest request);
+    void take(const DraftRequest& request);
 
     /// False keeps the reply for the next step.
-    using Send = std::function<bool(DraftReply&&)>;
+    using Send = std::function<bool(const DraftReply&)>;
     /// One step for whoever waited longest; whether there was something to do. After an error the
     /// model drafts no more.
     Result<bool> step(const Send& send);

@@ -32,12 +32,17 @@ DraftThread::DraftThread(DraftThreadOptions options)
 
 DraftThread::~DraftThread() {
     stopping_ = true;
-    requests_.close();
+    ++posted_;
+    posted_.notify_one();
     thread_.join();
 }
 
-bool DraftThread::post(DraftRequest&& request) {
-    return failed_ || requests_.try_push(std::move(request));
+bool DraftThread::post(const DraftRequest& request) {
+    if (failed_) return true;
+    if (!requests_.try_push(request)) return false;
+    ++posted_;
+    posted_.notify_one();
+    return true;
 }
 
 std::optional<DraftReply> DraftThread::poll() {
@@ -62,19 +67,17 @@ void DraftThread::work() {
 }
 
 void DraftThread::serve(DraftEngine& engine) {
-    const auto send = [this](DraftReply&& reply) { return replies_.try_push(std::move(reply)); };
+    const auto send = [this](const DraftReply& reply) { return replies_.try_push(reply); };
     while (!stopping_) {
-        while (auto request = requests_.try_pop())
-            engine.take(std::move(*request));
+        const std::uint32_t seen = posted_;
+        while (const auto request = requests_.try_pop())
+            engine.take(*request);
         const auto worked = engine.step(send);
         if (!worked) {
             failed_ = true;
             return log::failure("the draft model fails: {}", worked.error().message);
         }
-        if (*worked) continue;
-        auto request = requests_.pop();
-        if (!request) return;
-        engine.take(std::move(*request));
+        if (!*worked) posted_.wait(seen);
     }
 }
 

@@ -3,7 +3,9 @@
 // A draft engine on a thread of its own, behind the queues of draft_port.h.
 //
 // The thread runs at the system's lowest class: only when nobody else wants its processor. So on a
-// machine that has stages too, drafting never takes a core from what is certain.
+// machine that has stages too, drafting never takes a core from what is certain. For the same
+// reason there is no lock between the two threads: who holds one could be without a processor for
+// long.
 
 #include <atomic>
 #include <functional>
@@ -13,6 +15,7 @@
 
 #include "base/bounded_queue.h"
 #include "base/result.h"
+#include "base/spsc_ring.h"
 #include "coordinator/draft_model/draft_engine.h"
 #include "coordinator/speculate/draft_port.h"
 #include "engine/open_model.h"
@@ -35,7 +38,7 @@ class DraftThread final : public DraftPort {
     static Result<std::shared_ptr<DraftThread>> start(DraftThreadOptions options);
     ~DraftThread() override;
 
-    bool post(DraftRequest&& request) override;
+    bool post(const DraftRequest& request) override;
     std::optional<DraftReply> poll() override;
 
   private:
@@ -44,9 +47,10 @@ class DraftThread final : public DraftPort {
     void serve(DraftEngine& engine);
 
     DraftThreadOptions options_;
-    BoundedQueue<DraftRequest> requests_{kMostRequests};
-    BoundedQueue<DraftReply> replies_{kMostReplies};
+    SpscRing<DraftRequest> requests_{kMostRequests};
+    SpscRing<DraftReply> replies_{kMostReplies};
     BoundedQueue<Status> loaded_{1};
+    std::atomic<std::uint32_t> posted_{0};  ///< changes with each request and at the end
     std::atomic<bool> stopping_{false};
     std::atomic<bool> failed_{false};  ///< the model: requests go nowhere
     std::thread thread_;               ///< last: it uses the others

@@ -8,11 +8,13 @@
 // turns out to be another one than it drafted, the chain is broken: it begins a new one, with a
 // new generation, and whatever comes late of the old one is known by that and dropped.
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <vector>
+#include <span>
 
 #include "base/ids.h"
 
@@ -20,11 +22,26 @@ namespace potluck::coordinator {
 
 using std::chrono::nanoseconds;
 
+/// Of a fixed size: the two sides share no memory that either could wait for.
 struct DraftRequest {
-    std::uint64_t number = 0;     ///< of the sequence, never used twice
-    bool ends = false;            ///< the sequence is over: nothing else counts
-    std::vector<TokenId> tokens;  ///< certain, behind those of its earlier requests
-    std::size_t most = 0;         ///< to be drafted behind the certain ones
+    static constexpr std::size_t kMostTokens = 64;
+
+    std::uint64_t number = 0;  ///< of the sequence, never used twice
+    bool ends = false;         ///< the sequence is over: nothing else counts
+    std::uint32_t count = 0;   ///< of `tokens`
+    /// Certain, behind those of its earlier requests.
+    std::array<TokenId, kMostTokens> tokens{};
+    std::size_t most = 0;  ///< to be drafted behind the certain ones; 0: more of them follow
+
+    /// The first tokens of `text`, as many as there is room for.
+    static DraftRequest of(std::uint64_t number, std::span<const TokenId> text, std::size_t most) {
+        DraftRequest request{.number = number};
+        request.count = static_cast<std::uint32_t>(std::min(text.size(), kMostTokens));
+        std::copy_n(text.begin(), request.count, request.tokens.begin());
+        if (request.count == text.size()) request.most = most;
+        return request;
+    }
+    std::span<const TokenId> certain() const { return std::span(tokens).first(count); }
 };
 
 /// One drafted token. Those of one sequence come in order.
@@ -42,8 +59,8 @@ struct DraftReply {
 class DraftPort {
   public:
     virtual ~DraftPort() = default;
-    /// False if there is no room: `request` is untouched, and may be posted later.
-    [[nodiscard]] virtual bool post(DraftRequest&& request) = 0;
+    /// False if there is no room: `request` may be posted later.
+    [[nodiscard]] virtual bool post(const DraftRequest& request) = 0;
     virtual std::optional<DraftReply> poll() = 0;
 };
 

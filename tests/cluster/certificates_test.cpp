@@ -116,5 +116,69 @@ TEST(Renewal, ACertificateIsRenewedBeforeItEndsWithoutAnInterruption) {
     EXPECT_EQ(home.renewals("attic"), 1U);
 }
 
+TEST(Renewal, TheCoordinatorRenewsItsOwnAlsoWhenItHasEnded) {
+    boost::asio::io_context loop(1);
+    const auto now = std::chrono::system_clock::now();
+    const auto authority = *security::make_authority("home", now);
+    const security::NodeIdentity coordinator{Role::kCoordinator, {}};
+    const auto standing = std::make_shared<security::Standing>(
+        *security::issue(authority, coordinator, now - 60s, 30s));
+    ASSERT_FALSE(security::check_credentials(*standing->credentials(), now));
+    std::vector<security::Credentials> kept;
+    bool disk_is_full = true;
+    const auto open = [&] {
+        return coordinator::NodeCertificates(
+            loop,
+            {.authority = authority,
+             .registry = std::make_unique<MemoryRegistry>(std::make_shared<MemoryRegistry::Kept>()),
+             .standing = standing,
+             .keep_own = [&](const security::Credentials& renewed) -> Status {
+                 if (disk_is_full) return error(ErrorCode::kResourceExhausted, "full");
+                 kept.push_back(renewed);
+                 return {};
+             }});
+    };
+    open();
+    EXPECT_FALSE(security::check_credentials(*standing->credentials(), now))
+        << "what is not kept is not shown";
+    disk_is_full = false;
+    open();
+    ASSERT_EQ(kept.size(), 1U);
+    EXPECT_EQ(security::check_credentials(*standing->credentials(), now).value(), coordinator);
+    EXPECT_EQ(standing->credentials()->certificate, kept[0].certificate);
+    open();
+    EXPECT_EQ(kept.size(), 1U) << "it is good for a year";
+}
+
+TEST(Renewal, ARevokedNodeGetsNone) {
+    boost::asio::io_context loop(1);
+    const auto now = std::chrono::system_clock::now();
+    const auto authority = *security::make_authority("home", now);
+    const auto registry = std::make_shared<MemoryRegistry::Kept>();
+    registry->enrolments.nodes = {"attic", "cellar"};
+    coordinator::NodeCertificates certificates(
+        loop, {.authority = authority,
+               .registry = std::make_unique<MemoryRegistry>(registry),
+               .standing = std::make_shared<security::Standing>(
+                   *security::issue(authority, {Role::kCoordinator, {}}, now)),
+               .validity = 60s});
+    const auto made = *security::make_request();
+    proto::Renew request;
+    request.set_request(made.request);
+    ASSERT_TRUE(registry->enrolments.revoke_node("cellar"));  // and nobody has looked since
+    const auto answer = certificates.renew("attic", request).renewed();
+    EXPECT_EQ(answer.refused(), "");
+    EXPECT_EQ(security::check_credentials({authority.certificate, answer.certificate(), made.key},
+                                          now + 59s)
+                  .value(),
+              (security::NodeIdentity{Role::kWorker, "attic"}));
+    EXPECT_FALSE(security::check_credentials(
+        {authority.certificate, answer.certificate(), made.key}, now + 61s));
+    EXPECT_THAT(certificates.renew("cellar", request).renewed().refused(), HasSubstr("revoked"));
+    request.set_request("noise");
+    EXPECT_THAT(certificates.renew("attic", request).renewed().refused(),
+                HasSubstr("not a certificate request"));
+}
+
 }  // namespace
 }  // namespace potluck::test

@@ -19,8 +19,8 @@ class InlineDraftPort final : public coordinator::DraftPort {
                              std::size_t steps = 0)
         : engine_(std::move(engine)), steps_(steps) {}
 
-    bool post(coordinator::DraftRequest&& request) override {
-        engine_->take(std::move(request));
+    bool post(const coordinator::DraftRequest& request) override {
+        engine_->take(request);
         work();
         return true;
     }
@@ -34,7 +34,7 @@ class InlineDraftPort final : public coordinator::DraftPort {
 
   private:
     void work() {
-        const auto send = [this](coordinator::DraftReply&& reply) {
+        const auto send = [this](const coordinator::DraftReply& reply) {
             replies_.push_back(reply);
             return true;
         };

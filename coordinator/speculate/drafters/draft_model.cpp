@@ -94,13 +94,13 @@ class DraftModel final : public Drafter {
     /// Tells the model's side what is new. What finds no room there goes with the next request.
     void ask(std::uint64_t number, Sequence& s) {
         const std::size_t most = std::min(kFirstDraft + s.right, kLongestDraft);
-        if (s.posted == s.text.size() && most <= s.wanted) return;
-        const auto from = s.text.begin() + static_cast<std::ptrdiff_t>(s.posted);
-        DraftRequest request{
-            .number = number, .tokens = std::vector<TokenId>(from, s.text.end()), .most = most};
-        if (!port_->post(std::move(request))) return;
-        s.posted = s.text.size();
-        s.wanted = most;
+        while (s.posted < s.text.size() || most > s.wanted) {
+            const auto request =
+                DraftRequest::of(number, std::span(s.text).subspan(s.posted), most);
+            if (!port_->post(request)) return;
+            s.posted += request.count;
+            s.wanted = request.most;
+        }
     }
     void collect() {
         while (!ended_.empty() && port_->post({.number = ended_.back(), .ends = true}))

@@ -45,9 +45,18 @@ class DraftEngineTest : public testing::Test {
         }));
         return answer;
     }
+    static void tell(DraftEngine& engine, std::uint64_t number, const std::vector<TokenId>& tokens,
+                     std::size_t most) {
+        auto rest = std::span(tokens);
+        do {
+            const auto request = DraftRequest::of(number, rest, most);
+            engine.take(request);
+            rest = rest.subspan(request.count);
+        } while (!rest.empty());
+    }
     /// All that there is to do, and what came of it by sequence.
     void work(DraftEngine& engine, std::size_t room = 1000) {
-        const auto send = [&](DraftReply&& reply) {
+        const auto send = [&](const DraftReply& reply) {
             if (replies_.size() >= room) return false;
             replies_.push_back(reply);
             return true;
@@ -75,7 +84,7 @@ TEST_F(DraftEngineTest, DraftsWhatTheModelSays) {
         replies_.clear();
         const auto engine = load({.chunk = chunk});
         const auto text = random_tokens(1, 50);
-        engine->take({.number = 5, .tokens = text, .most = 6});
+        tell(*engine, 5, text, 6);
         work(*engine);
         EXPECT_EQ(said(5, 1), greedy(text, 6)) << chunk;
         ASSERT_EQ(replies_.size(), 6U);
@@ -89,18 +98,18 @@ TEST_F(DraftEngineTest, DraftsWhatTheModelSays) {
 TEST_F(DraftEngineTest, GoesOnBehindWhatWasRightAndBeginsAnewBehindWhatWasWrong) {
     const auto engine = load({});
     auto text = random_tokens(2, 20);
-    engine->take({.number = 1, .tokens = text, .most = 4});
+    tell(*engine, 1, text, 4);
     work(*engine);
     const auto first = said(1, 1);
     ASSERT_EQ(first.size(), 4U);
     // Two were right: two more.
-    engine->take({.number = 1, .tokens = {first[0], first[1]}, .most = 4});
+    tell(*engine, 1, {first[0], first[1]}, 4);
     work(*engine);
     EXPECT_EQ(said(1, 1), greedy(text, 6));
     EXPECT_EQ(engine->pages().length(SeqId(1)), 25U);  // but for the newest
     // The next one was another: its own drafts behind it, at its places.
     text.insert(text.end(), {first[0], first[1], (first[2] + 1) % 300});
-    engine->take({.number = 1, .tokens = {text.back()}, .most = 4});
+    tell(*engine, 1, {text.back()}, 4);
     work(*engine);
     EXPECT_EQ(said(1, 2), greedy(text, 4));
     EXPECT_EQ(replies_[6].position, 23U);
@@ -110,11 +119,11 @@ TEST_F(DraftEngineTest, GoesOnBehindWhatWasRightAndBeginsAnewBehindWhatWasWrong)
 TEST_F(DraftEngineTest, ALongChangeIsFedWhole) {
     const auto engine = load({.chunk = 8});
     auto text = random_tokens(3, 20);
-    engine->take({.number = 1, .tokens = text, .most = 8});
+    tell(*engine, 1, text, 8);
     work(*engine);
     const auto more = random_tokens(4, 30);
     text.insert(text.end(), more.begin(), more.end());
-    engine->take({.number = 1, .tokens = more, .most = 3});
+    tell(*engine, 1, more, 3);
     work(*engine);
     EXPECT_EQ(said(1, 2), greedy(text, 3));
 }
@@ -122,7 +131,7 @@ TEST_F(DraftEngineTest, ALongChangeIsFedWhole) {
 TEST_F(DraftEngineTest, WhatFindsNoRoomIsSentLater) {
     const auto engine = load({});
     const auto text = random_tokens(5, 10);
-    engine->take({.number = 1, .tokens = text, .most = 6});
+    tell(*engine, 1, text, 6);
     work(*engine, 2);
     EXPECT_EQ(said(1, 1).size(), 2U);
     work(*engine);
@@ -132,9 +141,9 @@ TEST_F(DraftEngineTest, WhatFindsNoRoomIsSentLater) {
 TEST_F(DraftEngineTest, SequencesTakeTurnsAndEnd) {
     const auto engine = load({.kv_tokens = 3 * 1024});
     const auto a = random_tokens(6, 40), b = random_tokens(7, 3);
-    engine->take({.number = 1, .tokens = a, .most = 5});
-    engine->take({.number = 2, .tokens = b, .most = 5});
-    engine->take({.number = 3, .tokens = b, .most = 5});
+    tell(*engine, 1, a, 5);
+    tell(*engine, 2, b, 5);
+    tell(*engine, 3, b, 5);
     engine->take({.number = 3, .ends = true});
     engine->take({.number = 4, .ends = true});
     work(*engine);
@@ -147,7 +156,7 @@ TEST_F(DraftEngineTest, SequencesTakeTurnsAndEnd) {
     engine->take({.number = 1, .ends = true});
     EXPECT_EQ(engine->sequences(), 1U);
     // Its pages are free with the next step.
-    engine->take({.number = 2, .tokens = {greedy(b, 1)[0]}, .most = 6});
+    tell(*engine, 2, {greedy(b, 1)[0]}, 6);
     work(*engine);
     EXPECT_EQ(engine->pages().sequence_count(), 1U);
 }
@@ -158,33 +167,33 @@ TEST_F(DraftEngineTest, WhoWasIdleLongestGivesItsPages) {
     const auto a = random_tokens(8, 50), b = random_tokens(9, 50), c = random_tokens(10, 50);
     std::uint64_t number = 0;
     for (const auto& text : {a, b, c}) {
-        engine->take({.number = ++number, .tokens = text, .most = 2});
+        tell(*engine, ++number, text, 2);
         work(*engine);
     }
     EXPECT_EQ(engine->pages().sequence_count(), 2U);
     EXPECT_EQ(said(3, 1), greedy(c, 2));
     // It goes on as if nothing had happened.
     const auto next = greedy(a, 4);
-    engine->take({.number = 1, .tokens = {next[0], next[1]}, .most = 2});
+    tell(*engine, 1, {next[0], next[1]}, 2);
     work(*engine);
     EXPECT_EQ(said(1, 1), next);
 }
 
 TEST_F(DraftEngineTest, IsSilentWhereItCannotFollow) {
     const auto engine = load({.context = 64});
-    engine->take({.number = 1, .tokens = random_tokens(11, 62), .most = 8});
-    engine->take({.number = 2, .tokens = {1, 300}, .most = 8});  // no such token
-    engine->take({.number = 3, .tokens = {1, -1}, .most = 8});
-    engine->take({.number = 4, .tokens = {}, .most = 8});
+    tell(*engine, 1, random_tokens(11, 62), 8);
+    tell(*engine, 2, {1, 300}, 8);  // no such token
+    tell(*engine, 3, {1, -1}, 8);
+    tell(*engine, 4, {}, 8);
     work(*engine);
     EXPECT_EQ(said(1, 1).size(), 3U);  // behind rows 62, 63 and 64
     EXPECT_TRUE(said(2, 1).empty());
     EXPECT_TRUE(said(3, 1).empty());
     EXPECT_TRUE(said(4, 1).empty());
-    engine->take({.number = 1, .tokens = random_tokens(12, 9), .most = 8});
+    tell(*engine, 1, random_tokens(12, 9), 8);
     work(*engine);
     EXPECT_EQ(engine->pages().sequence_count(), 1U);  // released with the next batch
-    engine->take({.number = 5, .tokens = {1, 2}, .most = 1});
+    tell(*engine, 5, {1, 2}, 1);
     work(*engine);
     EXPECT_EQ(said(5, 1).size(), 1U);
     EXPECT_EQ(engine->pages().sequence_count(), 1U);
@@ -193,7 +202,7 @@ TEST_F(DraftEngineTest, IsSilentWhereItCannotFollow) {
 TEST_F(DraftEngineTest, TellsTheTimeThatStepsTook) {
     nanoseconds now{};
     const auto engine = load({.chunk = 10, .now = [&] { return now += 1ms; }});
-    engine->take({.number = 1, .tokens = random_tokens(13, 25), .most = 2});
+    tell(*engine, 1, random_tokens(13, 25), 2);
     work(*engine);
     ASSERT_EQ(replies_.size(), 2U);
     EXPECT_EQ(replies_[0].rows, 25U);
@@ -230,7 +239,7 @@ TEST(DraftThread, DraftsBesideAndStops) {
     auto thread = must(DraftThread::start({.model = tiny_model(), .make_device = [] {
                                                return kernels::cpu::make_cpu_device({.threads = 1});
                                            }}));
-    ASSERT_TRUE(thread->post({.number = 1, .tokens = random_tokens(17, 20), .most = 3}));
+    ASSERT_TRUE(thread->post(DraftRequest::of(1, random_tokens(17, 20), 3)));
     std::vector<DraftReply> replies;
     while (replies.size() < 3) {
         if (const auto reply = thread->poll()) {
@@ -243,8 +252,7 @@ TEST(DraftThread, DraftsBesideAndStops) {
     EXPECT_GT(replies[0].took, 0ns);
     // It ends in the middle of work, and with requests that nobody looked at.
     for (std::uint64_t number = 2; number < 100; ++number) {
-        if (!thread->post({.number = number, .tokens = random_tokens(number, 500), .most = 16}))
-            break;
+        if (!thread->post(DraftRequest::of(number, random_tokens(number, 500), 16))) break;
     }
     thread.reset();
 }

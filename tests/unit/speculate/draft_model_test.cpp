@@ -22,9 +22,9 @@ using testing::IsEmpty;
 
 class FakePort final : public DraftPort {
   public:
-    bool post(DraftRequest&& request) override {
+    bool post(const DraftRequest& request) override {
         if (full) return false;
-        requests.push_back(std::move(request));
+        requests.push_back(request);
         return true;
     }
     std::optional<DraftReply> poll() override {
@@ -76,7 +76,7 @@ TEST_F(DraftModelTest, AsksAndTakesWhatIsReady) {
     observe({3});
     EXPECT_THAT(propose(), IsEmpty());  // and does not wait
     ASSERT_EQ(port->requests.size(), 1U);
-    EXPECT_THAT(port->requests[0].tokens, ElementsAre(1, 2, 3));
+    EXPECT_THAT(port->requests[0].certain(), ElementsAre(1, 2, 3));
     EXPECT_GT(port->requests[0].most, 1U);
     EXPECT_THAT(propose(), IsEmpty());
     EXPECT_EQ(port->requests.size(), 1U);  // nothing is new
@@ -99,7 +99,7 @@ TEST_F(DraftModelTest, GoesOnBehindWhatWasRight) {
     EXPECT_THAT(propose(), ElementsAre(4));
     EXPECT_EQ(evidence, 2U);
     ASSERT_EQ(port->requests.size(), 2U);
-    EXPECT_THAT(port->requests[1].tokens, ElementsAre(2, 3));
+    EXPECT_THAT(port->requests[1].certain(), ElementsAre(2, 3));
     EXPECT_GT(port->requests[1].most, port->requests[0].most);
     port->say(1, 4, {5, 6});
     EXPECT_THAT(propose(), ElementsAre(4, 5, 6));
@@ -152,7 +152,7 @@ TEST_F(DraftModelTest, NothingIsLostWhereThereIsNoRoom) {
     port->full = false;
     propose();
     ASSERT_EQ(port->requests.size(), 1U);
-    EXPECT_THAT(port->requests[0].tokens, ElementsAre(1, 2, 3));
+    EXPECT_THAT(port->requests[0].certain(), ElementsAre(1, 2, 3));
     // The end is told later, too, and only of what was begun over there.
     drafter->begin(2, TenantId{}, std::vector<TokenId>{1}, {});
     port->full = true;
@@ -169,6 +169,21 @@ TEST_F(DraftModelTest, NothingIsLostWhereThereIsNoRoom) {
     port->say(1, 3, {4});  // for nobody
     drafter->propose(3, {}, 4, proposal);
     EXPECT_THAT(proposal.tokens, IsEmpty());
+}
+
+TEST_F(DraftModelTest, ALongTextGoesInPieces) {
+    const auto text = random_text(1, 150);
+    begin(text);
+    propose();
+    ASSERT_EQ(port->requests.size(), 3U);
+    std::vector<TokenId> told;
+    for (const auto& request : port->requests) {
+        told.insert(told.end(), request.certain().begin(), request.certain().end());
+        EXPECT_EQ(request.most > 0, told.size() == text.size());  // with the last one
+    }
+    EXPECT_EQ(told, text);
+    propose();
+    EXPECT_EQ(port->requests.size(), 3U);
 }
 
 TEST_F(DraftModelTest, TellsWhatItCosts) {
@@ -195,10 +210,10 @@ class KnowingPort final : public DraftPort {
   public:
     KnowingPort(std::vector<TokenId> text, nanoseconds cost)
         : text_(std::move(text)), cost_(cost) {}
-    bool post(DraftRequest&& request) override {
+    bool post(const DraftRequest& request) override {
         if (request.ends) return true;
         asked += 1;
-        certain_ += request.tokens.size();
+        certain_ += request.count;
         sent_ = std::max(sent_, certain_);
         for (; sent_ < std::min(certain_ + request.most, text_.size()); ++sent_)
             replies_.push_back({.number = request.number,
