@@ -13,6 +13,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
+#include "cli/neighbour_options.h"
 #include "security/enrolments.h"
 
 namespace potluck::cli {
@@ -203,6 +204,7 @@ struct Program {
     WorkerCommandOptions worker;
     ChatCommandOptions chat, status;
     NodesOptions nodes;
+    DrainOptions drain;
     KeyNewOptions key_new;
     InitOptions init;
     TokenOptions token;
@@ -290,6 +292,7 @@ void Program::add_cluster_commands() {
         ->transform(CLI::AsSizeValue(false));
     w->add_flag("--no-local-files", worker.no_local_files,
                 "fetch the weights even if the model's file is on this machine");
+    add_owner_options(*w, worker);
     w->add_flag("--verbose,-v", worker.verbose, "say more on stderr");
     w->callback([this] { exit_code = run_worker(worker); });
 }
@@ -352,6 +355,7 @@ void Program::add_client_commands() {
         ->envname("POTLUCK_KEY");
     n->add_flag("--json", nodes.json, "as GET /v1/cluster says it");
     n->callback([this] { exit_code = run_nodes(nodes); });
+    add_drain_commands(app, drain, exit_code);
 }
 
 void Program::add_key_commands() {
@@ -366,6 +370,7 @@ void Program::add_key_commands() {
         ->transform(CLI::Transformer(std::map<std::string, coordinator::Priority>{
             {"interactive", coordinator::Priority::kInteractive},
             {"batch", coordinator::Priority::kBatch}}));
+    n->add_flag("--admin", limits.admin, "may take nodes out of use: potluck drain");
     n->add_option("--max-requests", limits.max_requests, "requests at once; 0: no limit");
     n->add_option("--requests-per-minute", limits.requests_per_minute, "0: no limit");
     n->add_option("--tokens-per-minute", limits.tokens_per_minute,

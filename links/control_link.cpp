@@ -20,7 +20,8 @@ proto::Hello make_hello(proto::Hello::Role role, std::string node_name) {
 }
 
 Result<std::uint16_t> check_hello(const proto::Hello& hello) {
-    if (!hello.refused().empty()) return error(ErrorCode::kPeerLost, "refused: " + hello.refused());
+    if (!hello.refused().empty())
+        return error(ErrorCode::kInvalidArgument, "refused: " + hello.refused());
     return proto::negotiate(proto::kWireVersionMin, proto::kWireVersionMax, hello.version_min(),
                             hello.version_max());
 }

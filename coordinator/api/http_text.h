@@ -45,6 +45,8 @@ enum class Route : std::uint8_t {
     kModel,  ///< Match::argument is the id
     kHealth,
     kCluster,
+    kDrain,
+    kUndrain,
     kPreflight,  ///< OPTIONS of a known path
     kNotFound,
     kMethodNotAllowed,

@@ -62,6 +62,8 @@ class CoordinatorService : public Backend {
     const ServedModel* model() const override;
     Health health() const override;
     std::string cluster() const override;
+    Result<std::string> drain(const std::string& node, bool force) override;
+    Result<std::string> undrain(const std::string& node) override;
     Result<RequestId> submit(GenerationRequest request,
                              std::shared_ptr<GenerationSink> sink) override;
     std::chrono::seconds retry_after() const override;

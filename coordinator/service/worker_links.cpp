@@ -47,7 +47,7 @@ void WorkerLinks::receive(NodeId node, const proto::Control& message) {
         proto::Control answer;
         answer.mutable_pong()->set_nonce(message.ping().nonce());
         [[maybe_unused]] const auto sent = send(node, answer);
-        return;
+        if (!message.ping().has_availability()) return;
     }
     events_.on_message(node, message);
 }

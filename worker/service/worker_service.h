@@ -20,6 +20,7 @@
 #include "transport/api.h"
 #include "worker/probe/device_probe.h"
 #include "worker/service/model_files.h"
+#include "worker/service/owner_watch.h"
 
 namespace potluck::worker {
 
@@ -31,6 +32,7 @@ struct WorkerOptions {
     std::chrono::milliseconds retry_interval{500};  ///< between attempts to reach the coordinator
     std::chrono::milliseconds silence{750};  ///< after which the coordinator is taken for dead
     ModelFilesOptions files;
+    OwnerOptions owner;  ///< when the machine is not to be used
 };
 
 struct WorkerDevice {
