@@ -195,6 +195,10 @@ struct WorkerCommandOptions {
     std::uint64_t weights_cache_bytes = 0;
     std::uint64_t weights_rate = 0;
     bool no_local_files = false;
+    std::string quiet_hours;               ///< "18:00-23:30,…"; empty: none
+    std::uint64_t yield_memory_below = 0;  ///< bytes that are to stay available; 0: not looked at
+    std::vector<std::string> yield_hooks;  ///< files or commands
+    double yield_calm_s = 60;
     bool verbose = false;
 };
 int run_worker(const WorkerCommandOptions& options);
@@ -253,5 +257,17 @@ struct RevokeOptions {
 };
 /// The node's certificate counts no more, also in a coordinator that runs.
 int run_nodes_revoke(const RevokeOptions& options);
+
+struct DrainOptions {
+    std::string host = "127.0.0.1";
+    std::uint16_t port = 8080;
+    std::string key;
+    std::string node;
+    bool force = false;  ///< of drain: also if the others cannot hold the model
+    double wait_s = 30;  ///< of drain: for the memory to be given back
+};
+/// Takes a node of a running cluster out of use, or back.
+int run_drain(const DrainOptions& options);
+int run_undrain(const DrainOptions& options);
 
 }  // namespace potluck::cli

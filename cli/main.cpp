@@ -13,6 +13,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
+#include "cli/neighbour_options.h"
 #include "cli/speculation.h"
 #include "security/enrolments.h"
 
@@ -199,6 +200,7 @@ struct Program {
     ChatCommandOptions chat, status;
     NodesOptions nodes;
     RevokeOptions revoke;
+    DrainOptions drain;
     KeyNewOptions key_new;
     InitOptions init;
     TokenOptions token;
@@ -292,6 +294,7 @@ void Program::add_cluster_commands() {
         ->transform(CLI::AsSizeValue(false));
     w->add_flag("--no-local-files", worker.no_local_files,
                 "fetch the weights even if the model's file is on this machine");
+    add_owner_options(*w, worker);
     w->add_flag("--verbose,-v", worker.verbose, "say more on stderr");
     w->callback([this] { exit_code = run_worker(worker); });
 }
@@ -360,6 +363,7 @@ void Program::add_client_commands() {
     n->callback([this, r] {
         if (!r->parsed()) exit_code = run_nodes(nodes);
     });
+    add_drain_commands(app, drain, exit_code);
 }
 
 void Program::add_key_commands() {
@@ -374,6 +378,7 @@ void Program::add_key_commands() {
         ->transform(CLI::Transformer(std::map<std::string, coordinator::Priority>{
             {"interactive", coordinator::Priority::kInteractive},
             {"batch", coordinator::Priority::kBatch}}));
+    n->add_flag("--admin", limits.admin, "may take nodes out of use: potluck drain");
     n->add_option("--max-requests", limits.max_requests, "requests at once; 0: no limit");
     n->add_option("--requests-per-minute", limits.requests_per_minute, "0: no limit");
     n->add_option("--tokens-per-minute", limits.tokens_per_minute,

@@ -27,7 +27,8 @@ bool has_feature(const proto::Hello& hello, const char* feature) {
 
 Result<const proto::WireLayout*> check_hello(const proto::Hello& hello,
                                              proto::WireVersions versions) {
-    if (!hello.refused().empty()) return error(ErrorCode::kPeerLost, "refused: " + hello.refused());
+    if (!hello.refused().empty())
+        return error(ErrorCode::kInvalidArgument, "refused: " + hello.refused());
     return versions.negotiate(hello.version_min(), hello.version_max());
 }
 

@@ -190,12 +190,13 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
         if (!done_) return;
         switch (progress) {
             case TlsEngine::Progress::kFailed:
-                return end(refused(socket_.engine().failure()));
+                // Somebody is there, but not whom we can speak with.
+                return end(refused(ErrorCode::kCorrupt, socket_.engine().failure()));
             case TlsEngine::Progress::kDone:
                 return finish();
             case TlsEngine::Progress::kMore:
                 return socket_.fill([self = shared_from_this()](const error_code& ec, std::size_t) {
-                    if (ec) return self->end(self->refused(ec.message()));
+                    if (ec) return self->end(self->refused(ErrorCode::kPeerLost, ec.message()));
                     self->step();
                 });
         }
@@ -203,13 +204,13 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
     void finish() {
         if (X509* certificate = socket_.engine().peer_certificate()) {
             auto identity = security::identity_of(certificate);
-            if (!identity) return end(refused(identity.error().message));
+            if (!identity) return end(refused(ErrorCode::kCorrupt, identity.error().message));
             socket_.set_identity(std::move(*identity));
         }
         end(std::move(socket_));
     }
-    tl::unexpected<Error> refused(const std::string& why) const {
-        return error(ErrorCode::kPeerLost, fmt::format("{}: TLS: {}", peer_, why));
+    tl::unexpected<Error> refused(ErrorCode code, const std::string& why) const {
+        return error(code, fmt::format("{}: TLS: {}", peer_, why));
     }
     void end(Result<TlsSocket> result) {
         if (!done_) return;

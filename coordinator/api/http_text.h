@@ -47,6 +47,8 @@ enum class Route : std::uint8_t {
     kHealth,
     kCluster,
     kMetrics,
+    kDrain,
+    kUndrain,
     kPreflight,  ///< OPTIONS of a known path
     kNotFound,
     kMethodNotAllowed,

@@ -24,6 +24,7 @@
 #include "coordinator/api/answer.h"
 #include "coordinator/api/gate.h"
 #include "coordinator/api/http_text.h"
+#include "coordinator/api/node_change.h"
 #include "coordinator/api/prepare.h"
 
 namespace potluck::coordinator::api {
@@ -289,6 +290,13 @@ void Session::dispatch() {
         case Route::kCluster:
         case Route::kMetrics:
             return dispatch_get(match_);
+        case Route::kDrain:
+        case Route::kUndrain: {
+            const auto allowed = gate_.administrate(request.count(http::field::origin) > 0);
+            if (!allowed) return reply(error_reply(allowed.error()));
+            return reply(
+                change_node(match_.route == Route::kDrain, request.body(), context_->backend));
+        }
         case Route::kPreflight: {
             const std::string asked(request["Access-Control-Request-Headers"]);
             return reply({204,

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "coordinator/core/step_samples.h"
 #include "coordinator/service/coordinator_metrics.h"
+#include "coordinator/service/neighbours.h"
 #include "coordinator/service/pipeline_ends.h"
 #include "coordinator/service/plan_message.h"
 #include "coordinator/service/served_model.h"
@@ -111,6 +112,13 @@ struct CoordinatorService::Impl {
     std::unique_ptr<transport::Listener> listener;
     std::vector<std::shared_ptr<links::ControlLink>> greeting;
     WorkerLinks workers;
+    Neighbours neighbours{
+        deployment,
+        *knowledge,
+        {[this](const DeploymentActions& actions) { act(actions), report_status(); },
+         [this](NodeId node, const proto::Control& message) {
+             return workers.send(node, message);
+         }}};
     boost::asio::steady_timer clock;
     bool leaving = false;  ///< workers end because we said so
     std::vector<std::pair<StageIndex, StepSample>> early_samples;  ///< until the pipeline starts
@@ -215,7 +223,7 @@ void CoordinatorService::Impl::welcome_results(const std::shared_ptr<links::Cont
 }
 
 void CoordinatorService::Impl::on_worker_lost(NodeId node, const Error& reason) {
-    knowledge->on_left(node);
+    neighbours.on_left(node);
     DeploymentActions actions;
     deployment.on_node_left(node, reason.message, actions);
     act(actions);
@@ -228,6 +236,8 @@ void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Contr
     switch (message.message_case()) {
         case Control::kRegister:
             return on_registered(node, message.register_());
+        case Control::kPing:
+            return neighbours.on_word(node, message.ping().availability());
         case Control::kProgress:
             deployment.on_progress(Epoch(message.progress().epoch()),
                                    StageIndex(message.progress().stage()),
@@ -280,16 +290,7 @@ void CoordinatorService::Impl::on_registered(NodeId node, const proto::Register&
     proto::Control answer;
     answer.mutable_registered()->set_node_id(node.value);
     [[maybe_unused]] const auto told = workers.send(node, answer);
-    // Whoever completes the number that is waited for waits until the links are measured.
-    const bool completes =
-        !deployment.was_ready() && deployment.state() == DeploymentState::kWaiting &&
-        deployment.nodes().size() + knowledge->arriving() + 1 >= options.deployment.workers;
-    knowledge->take_in(std::move(*offer), completes, [this](NodeOffer arrived) {
-        DeploymentActions actions;
-        deployment.on_node_joined(std::move(arrived), actions);
-        act(actions);
-        report_status();
-    });
+    neighbours.on_registered(std::move(*offer), registration);
     report_status();
 }
 
@@ -521,6 +522,7 @@ Result<std::unique_ptr<CoordinatorService>> CoordinatorService::start(
     POTLUCK_TRY(knowledge->prepare(options.deployment));
     auto impl = std::make_unique<Impl>(loop, transport, std::move(options), std::move(events),
                                        std::move(facts), std::move(knowledge));
+    POTLUCK_TRY(impl->neighbours.prepare());
     transport::Limits limits;
     limits.max_head_bytes = proto::kMaxHeadBytes;
     limits.max_payload_bytes = weights::kChunkBytes;
@@ -558,11 +560,20 @@ Health CoordinatorService::health() const {
 }
 
 std::string CoordinatorService::cluster() const {
-    return impl_->knowledge->json(impl_->deployment, impl_->refusals.total());
+    return impl_->knowledge->json(impl_->deployment, impl_->neighbours.availability(),
+                                  impl_->refusals.total());
 }
 
 std::string CoordinatorService::metrics() const {
     return metrics_text(metrics_facts(impl_->scheduler, health().ready));
+}
+
+Result<std::string> CoordinatorService::drain(const std::string& node, bool force) {
+    return impl_->neighbours.drain(node, force);
+}
+
+Result<std::string> CoordinatorService::undrain(const std::string& node) {
+    return impl_->neighbours.undrain(node);
 }
 
 Result<RequestId> CoordinatorService::submit(GenerationRequest request,

@@ -67,6 +67,8 @@ class CoordinatorService : public Backend {
     Health health() const override;
     std::string cluster() const override;
     std::string metrics() const override;
+    Result<std::string> drain(const std::string& node, bool force) override;
+    Result<std::string> undrain(const std::string& node) override;
     Result<RequestId> submit(GenerationRequest request,
                              std::shared_ptr<GenerationSink> sink) override;
     std::chrono::seconds retry_after() const override;

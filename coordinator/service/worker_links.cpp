@@ -66,7 +66,7 @@ void WorkerLinks::receive(NodeId node, const proto::Control& message) {
         proto::Control answer;
         answer.mutable_pong()->set_nonce(message.ping().nonce());
         [[maybe_unused]] const auto sent = send(node, answer);
-        return;
+        if (!message.ping().has_availability()) return;
     }
     if (message.has_renew() && worker.certificates) {
         [[maybe_unused]] const auto sent =

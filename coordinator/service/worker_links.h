@@ -27,7 +27,7 @@ namespace potluck::coordinator {
 class WorkerLinks {
   public:
     struct Events {
-        /// Whatever is not about the link itself.
+        /// Whatever is not about the link itself; a Ping that says something more, too.
         std::function<void(NodeId, const proto::Control&)> on_message;
         /// It is not here any more: the connection was lost, or nothing came for too long.
         std::function<void(NodeId, const Error&)> on_lost;

@@ -113,7 +113,7 @@ void CoordinatorLink::beat() {
                      fmt::format("it has said nothing for {} ms", options_.silence.count())});
     }
     proto::Control ping;
-    ping.mutable_ping();
+    events_.on_ping(*ping.mutable_ping());
     send(ping);
 }
 

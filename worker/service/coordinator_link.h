@@ -39,7 +39,8 @@ class CoordinatorLink {
         std::function<void()> on_open;  ///< it has welcomed us
         /// Whatever is not about the link itself.
         std::function<void(const proto::Control&)> on_message;
-        std::function<void()> on_lost;  ///< after on_open; dialling has begun again
+        std::function<void()> on_lost;              ///< after on_open; dialling has begun again
+        std::function<void(proto::Ping&)> on_ping;  ///< may add what is to be said with it
     };
 
     /// Begins to dial.

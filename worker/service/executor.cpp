@@ -76,6 +76,11 @@ Status Executor::unload(std::uint64_t stage) {
     return {};
 }
 
+Status Executor::drop_weights() {
+    if (!jobs_.try_push({.kind = JobKind::kDrop})) return full();
+    return {};
+}
+
 void Executor::work() {
     while (auto job = jobs_.pop()) {
         switch (job->kind) {
@@ -88,6 +93,11 @@ void Executor::work() {
             case JobKind::kUnload:
                 std::erase_if(models_, [&](const auto& m) { return m.first == job->stage; });
                 report({.kind = ReportKind::kUnloaded, .stage = job->stage});
+                break;
+            case JobKind::kDrop:
+                weights_.keep_only({}, {});
+                weight_bytes_ = weights_.bytes();
+                report({.kind = ReportKind::kDropped});
                 break;
         }
     }
@@ -176,6 +186,9 @@ void Executor::poll(const ExecutorEvents& events) {
                 break;
             case ReportKind::kUnloaded:
                 events.on_unloaded(report->stage);
+                break;
+            case ReportKind::kDropped:
+                events.on_dropped();
                 break;
             case ReportKind::kExecuted:
                 events.on_executed(report->stage, report->slot, report->times.entries[0],

@@ -21,6 +21,7 @@
 #include "worker/service/link_prober.h"
 #include "worker/service/load_job.h"
 #include "worker/service/loop_signal.h"
+#include "worker/service/neighbour.h"
 #include "worker/service/receivers.h"
 #include "worker/service/registration.h"
 #include "worker/service/report_timer.h"
@@ -57,6 +58,7 @@ struct WorkerService::Impl {
     void connect_stage(HostedStage& stage);
     void on_link(std::uint64_t key, Result<links::Greeted> link);
     void retire_all();
+    void end_stages(const std::string& why);
     void fail(HostedStage& stage, const Error& reason);
 
     // Batches.
@@ -88,6 +90,7 @@ struct WorkerService::Impl {
                                    [this](const auto& message) { tell(message); }};
     LinkProber prober{transport, options.name, [this](const auto& message) { tell(message); }};
     std::unique_ptr<transport::Listener> listener;
+    std::unique_ptr<Neighbour> neighbour;
     std::unique_ptr<CoordinatorLink> coordinator;
     std::vector<std::shared_ptr<links::ControlLink>> greeting;  ///< accepted, not yet greeted
     transport::Refusals refusals;                               ///< of greetings
@@ -107,6 +110,7 @@ struct WorkerService::Impl {
 
 WorkerService::Impl::~Impl() {
     alive.reset();
+    neighbour.reset();
     for (auto& connection : inbound)
         connection->close();
     for (auto& stage : stages) {
@@ -136,6 +140,7 @@ Status WorkerService::Impl::start(std::vector<WorkerDevice> devices) {
                     [this](std::uint64_t key) {
                         std::erase_if(retiring, [&](const auto& s) { return s->key == key; });
                     },
+                .on_dropped = [this] { neighbour->on_dropped(); },
             };
             for (auto& executor : executors)
                 executor->poll(events);
@@ -151,6 +156,11 @@ Status WorkerService::Impl::start(std::vector<WorkerDevice> devices) {
                                       });
     if (!listening) return tl::make_unexpected(std::move(listening.error()));
     listener = std::move(*listening);
+    POTLUCK_ASSIGN(
+        neighbour,
+        Neighbour::start(loop, options.owner,
+                         {executors, [this] { return !stages.empty() || !retiring.empty(); },
+                          [this](const std::string& why) { end_stages(why); }}));
     coordinator = std::make_unique<CoordinatorLink>(
         loop, transport,
         CoordinatorLinkOptions{.name = options.name,
@@ -169,7 +179,8 @@ Status WorkerService::Impl::start(std::vector<WorkerDevice> devices) {
                 [this] {
                     certificates.on_lost();
                     retire_all();
-                }});
+                },
+            .on_ping = [this](proto::Ping& p) { *p.mutable_availability() = neighbour->word(); }});
     return {};
 }
 
@@ -217,13 +228,9 @@ void WorkerService::Impl::register_devices() {
     registration.set_data_address(listener->address());
     registration.set_last_epoch(plan.epoch());
     registration.set_probes_links(true);
-    for (std::size_t i = 0; i < executors.size(); ++i) {
-        // Weights that are kept count as free: a plan uses them or lets them go.
-        const std::uint64_t free =
-            executors[i]->device().free_bytes() / executors.size() + executors[i]->weight_bytes();
-        const std::uint64_t most = options.memory_bytes == 0 ? free : options.memory_bytes;
-        *registration.add_devices() = describe(*executors[i], std::min(free, most), probes[i]);
-    }
+    for (auto& device : describe(executors, probes, options.memory_bytes))
+        *registration.add_devices() = std::move(device);
+    *registration.mutable_availability() = neighbour->word();
     tell(message);
 }
 
@@ -247,6 +254,9 @@ void WorkerService::Impl::on_control(const proto::Control& message) {
             return;
         case Control::kProbeLink:
             return prober.probe(message.probe_link());
+        case Control::kRelease:
+            log::info("out of use: {}; memory is given back", message.release().reason());
+            return neighbour->give_back({});
         case Control::kShutdown:
             log::info("leaving: {}", message.shutdown().reason());
             return on_shutdown();
@@ -275,6 +285,13 @@ void WorkerService::Impl::retire_all() {
     loading = linking = 0;
 }
 
+/// Not from within a call of one of their connections. `why`: as a failure; empty: it is planned.
+void WorkerService::Impl::end_stages(const std::string& why) {
+    for (const auto& stage : stages)
+        if (!why.empty()) fail(*stage, {ErrorCode::kCancelled, why});
+    retire_all();
+}
+
 void WorkerService::Impl::prepare(const proto::Plan& wanted) {
     if (wanted.epoch() <= plan.epoch()) {
         log::warning("a plan of epoch {} came after epoch {}", wanted.epoch(), plan.epoch());
@@ -287,6 +304,7 @@ void WorkerService::Impl::prepare(const proto::Plan& wanted) {
     retire_all();
     plan = wanted;
     read_bytes = 0;
+    if (const auto why = neighbour->absence(); !why.empty()) return send_prepared(why);
     auto parts = parts_of(plan, node_id, executors.size());
     if (!parts) return send_prepared(parts.error().message);
     for (const auto& part : *parts) {

@@ -22,6 +22,7 @@
 #include "worker/probe/device_probe.h"
 #include "worker/service/certificate_keeper.h"
 #include "worker/service/model_files.h"
+#include "worker/service/owner_watch.h"
 
 namespace potluck::worker {
 
@@ -35,6 +36,7 @@ struct WorkerOptions {
     ModelFilesOptions files;
     proto::WireVersions wire = proto::wire_versions();  ///< that it speaks
     CertificateOptions certificates;
+    OwnerOptions owner;  ///< when the machine is not to be used
 };
 
 struct WorkerDevice {

@@ -47,6 +47,8 @@ class FakeBackend : public Backend {
     Health health() const override { return health_now; }
     std::string cluster() const override { return cluster_now; }
     std::string metrics() const override { return metrics_now; }
+    Result<std::string> drain(const std::string& node, bool force) override;
+    Result<std::string> undrain(const std::string& node) override;
     std::chrono::seconds retry_after() const override { return retry_after_now; }
     Result<RequestId> submit(GenerationRequest request,
                              std::shared_ptr<GenerationSink> sink) override;
@@ -60,6 +62,9 @@ class FakeBackend : public Backend {
     std::optional<Error> submit_error;     ///< instead of taking a request …
     std::size_t submits_before_error = 0;  ///< … after so many
     Script script;                         ///< null: every choice says "Hello" in two pieces
+
+    std::optional<Error> drain_error;
+    std::vector<std::string> drains;  ///< "drain attic", "force attic", "undrain attic"
 
     std::vector<GenerationRequest> submitted;
     std::vector<std::uint64_t> cancelled;
