@@ -239,6 +239,8 @@ class Scheduler {
     std::size_t live_in_flight() const;
     SpeculationCosts draft_costs(const Sequence& sequence, const Survey& survey, Load load,
                                  std::size_t most);
+    nanoseconds round_time(const Load& load) const;
+    void end_round(Sequence& sequence);
     std::size_t draft_room(const Sequence& sequence, const Survey& survey) const;
     void plan_draft(Sequence& sequence, std::vector<TokenId> tokens, Survey& survey);
     void plan_together(Survey& survey);
@@ -278,7 +280,8 @@ class Scheduler {
     std::unique_ptr<Speculation> speculation_;  ///< null: nothing is drafted
     nanoseconds now_{};
     std::optional<nanoseconds> beyond_stages_;  ///< of a batch alone: what no stage computed
-    std::vector<nanoseconds> together_;         ///< SpeculationCosts::together; capacity is kept
+    std::vector<nanoseconds> together_;         ///< of SpeculationCosts; capacity is kept
+    std::vector<nanoseconds> slowest_of_;
 };
 
 }  // namespace potluck::coordinator

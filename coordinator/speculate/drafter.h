@@ -60,6 +60,9 @@ class Drafter {
     /// At most `most` tokens that may follow the certain ones and then `behind`. `into` is empty.
     virtual void propose(std::uint64_t number, std::span<const TokenId> behind, std::size_t most,
                          Proposal& into) = 0;
+    /// The evidence that a proposal would have now, as far as it is known without making one. While
+    /// nothing is worth a try drafters are asked seldom; one whose evidence grows is asked at once.
+    virtual std::uint32_t strength(std::uint64_t /*number*/) const { return 0; }
     /// What the last stage proposes behind the newest certain token.
     virtual void proposed_by_stage(std::uint64_t /*number*/, std::span<const TokenId> /*tokens*/) {}
     virtual void end(std::uint64_t number) = 0;
@@ -96,6 +99,8 @@ struct DrafterKind {
     std::string_view name;
     std::string_view what;  ///< one line, for people
     bool automatic = true;  ///< part of "auto"
+    /// It may hear of tokens later, many at a time, but before it is asked: its memory is far away.
+    bool patient = false;
     /// For tests and benchmarks: exists only if asked for, then sees every sequence, "off" too.
     bool for_tests = false;
     /// What is believed of a guess before anything was seen: the chance of its next token.

@@ -23,6 +23,9 @@ constexpr std::size_t kDynamicNgrams = std::size_t{1} << 18;  ///< 8 MiB a tenan
 /// A draft is at most so many times as long as what speaks for it, and a few tokens.
 constexpr std::size_t kPerEvidence = 4;
 
+/// Tokens of a block for which it is found out whether they were foreseen.
+constexpr std::size_t kStreak = 8;
+
 /// By n - 1: how often an n-gram must have been seen, and the least share of its best successor.
 struct Thresholds {
     std::array<std::uint32_t, kLongest> samples;
@@ -31,21 +34,21 @@ struct Thresholds {
 constexpr Thresholds kLax{{2, 2, 1, 1}, {0.66, 0.5, 0.5, 0.5}};
 constexpr Thresholds kStrict{{4, 3, 2, 2}, {0.75, 0.66, 0.66, 0.66}};
 
-/// The last four tokens.
+/// The last four tokens, and the keys of the n-grams that end with the newest.
 struct Context {
-    std::array<TokenId, kLongest> tokens{};
+    std::array<TokenId, kLongest> tokens{};  ///< the newest first
+    std::array<std::uint64_t, kLongest> keys{};
     std::size_t size = 0;
 
     void add(TokenId token) {
-        if (size == kLongest) {
-            std::ranges::rotate(tokens, tokens.begin() + 1);
-            --size;
-        }
-        tokens[size++] = token;
+        std::copy_backward(tokens.begin(), tokens.end() - 1, tokens.end());
+        tokens[0] = token;
+        size = std::min(size + 1, kLongest);
+        std::uint64_t key = kEmptyNgram;
+        for (std::size_t i = 0; i < size; ++i)
+            keys[i] = key = longer_ngram(key, tokens[i]);
     }
-    std::uint64_t key(std::size_t n) const {
-        return ngram_key(std::span(tokens).subspan(size - n, n));
-    }
+    std::uint64_t key(std::size_t n) const { return keys[n - 1]; }
 };
 
 struct Guess {
@@ -81,15 +84,24 @@ class NgramCache final : public Drafter {
         auto& s = sequences_.at(number);
         for (const TokenId token : tokens)
             learn(s, token, false);
+        s.guess = next(s, s.context);
     }
     void observe(std::uint64_t number, std::span<const TokenId> tokens) override {
         const auto found = sequences_.find(number);
         if (found == sequences_.end()) return;
         auto& s = found->second;
-        for (const TokenId token : tokens) {
-            const auto guess = next(s, s.context);
-            s.right = guess && guess->token == token ? s.right + 1 : 0;
+        // Of many tokens only the last few can say how often it was right of late.
+        const std::size_t old = tokens.size() - std::min(tokens.size(), kStreak);
+        if (old > 0) {
+            for (const TokenId token : tokens.first(old))
+                learn(s, token, true);
+            s.right = 0;
+            s.guess = next(s, s.context);
+        }
+        for (const TokenId token : tokens.subspan(old)) {
+            s.right = s.guess && s.guess->token == token ? s.right + 1 : 0;
             learn(s, token, true);
+            s.guess = next(s, s.context);
         }
     }
     void propose(std::uint64_t number, std::span<const TokenId> behind, std::size_t most,
@@ -119,7 +131,8 @@ class NgramCache final : public Drafter {
         std::shared_ptr<NgramTable> dynamic;
         NgramTable own{kContextNgrams};
         Context context;
-        std::uint32_t right = 0;  ///< guesses in a row
+        std::optional<Guess> guess;  ///< behind the certain tokens
+        std::uint32_t right = 0;     ///< guesses in a row
     };
 
     std::optional<Guess> next(const Sequence& s, const Context& context) const {
@@ -157,6 +170,7 @@ const DrafterKind& ngram_cache() {
     static constexpr DrafterKind kind{
         .name = "ngram_cache",
         .what = "what followed the last 1 to 4 tokens most often",
+        .patient = true,
         .prior = [](Origin, std::uint32_t evidence) { return 1 - 0.7 / std::max(1U, evidence); },
         .make = [](const DrafterOptions& options) -> std::unique_ptr<Drafter> {
             return std::make_unique<NgramCache>(options);
