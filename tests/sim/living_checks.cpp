@@ -108,7 +108,7 @@ void LivingCluster::check_end() {
         problem(fmt::format("{} pages are taken at the end, {} are kept", used, kept));
     for (const auto& stage : deployment_->plan()->stages)
         check_end(*nodes_[stage.node.value - 1]);
-    if (const auto frames = network_.unsent_frames(); frames > peers_.size() * 2)
+    if (const auto frames = network_.unsent_frames(); frames > 2 * scenario_.nodes)
         problem(fmt::format("{} frames are unsent at the end", frames));
     // A control link of each node, and the data links: two sides each. Whoever hangs for ever may
     // hold an inbound, an outbound and a control link.

@@ -47,6 +47,8 @@ void LivingCluster::submit(const ScenarioRequest& r) {
             ++log.endings;
             log.error = taken.error();
         }
+    } else {
+        taken_.insert(r.id);
     }
     act(actions);
 }
@@ -69,13 +71,12 @@ void LivingCluster::hang_up(RequestId id) {
 /// The coordinator's process is gone, and with it all streams.
 void LivingCluster::cut_off_clients() {
     for (const auto& r : scenario_.base.requests) {
-        const auto found = outcome_.clients.find(r.id);
-        if (found == outcome_.clients.end()) continue;
-        const ClientLog& log = found->second;
-        if (!log.submitted || log.endings > 0 || log.hung_up) continue;
+        const ClientLog& log = outcome_.clients[r.id];
+        if (!taken_.contains(r.id) || log.endings > 0 || log.hung_up) continue;
         count(Seen::kCutOff);
         waiting_.push_back(&r);
     }
+    taken_.clear();
 }
 
 /// The log of a request that may still be spoken of.

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -175,6 +176,7 @@ class LivingCluster {
     std::uint64_t stored_epoch_ = 0;  ///< on its disk
     nanoseconds clock_ahead_{};
 
+    std::set<RequestId> taken_;                    ///< by this coordinator
     std::vector<const ScenarioRequest*> waiting_;  ///< for a coordinator
     bool begun_ = false;                           ///< requests and faults
     nanoseconds begun_at_{};

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "tests/sim/living_cluster.h"
@@ -39,7 +40,7 @@ struct LivingCluster::Message {
     std::uint32_t generation = 0;
     std::uint64_t seq = 0;
     std::uint32_t versions_min = 1, versions_max = 1;  ///< kRegister
-    std::uint32_t no_memory = 0;                       ///< kPrepared
+    std::uint64_t no_memory = 0;                       ///< kPrepared
 };
 
 /// A worker process.
@@ -93,6 +94,8 @@ class LivingCluster::Receiver final : public transport::Receiver {
 
 template <typename M>
 M read_message(std::span<const std::byte> head) {
+    // Messages are sent as they lie in memory; padding would be chance.
+    static_assert(std::has_unique_object_representations_v<M>);
     M message;
     std::memcpy(&message, head.data(), std::min(head.size(), sizeof message));
     return message;
