@@ -18,8 +18,8 @@
 #include "coordinator/service/served_model.h"
 #include "coordinator/service/worker_links.h"
 #include "links/control_link.h"
+#include "links/lobby.h"
 #include "proto/frame.h"
-#include "transport/refusals.h"
 #include "weights/model_holder.h"
 #include "weights/service/server.h"
 
@@ -67,15 +67,12 @@ struct CoordinatorService::Impl {
                 [this](Epoch epoch, const Error& why) { broken(epoch, why); }}) {
         tick();
     }
-    ~Impl();
 
     // Workers.
-    void accept(std::shared_ptr<transport::Connection> connection);
     void on_first_message(const std::shared_ptr<links::ControlLink>& link,
                           const proto::Control& message);
     void welcome_results(const std::shared_ptr<links::ControlLink>& link, const proto::Hello& hello,
                          const proto::WireLayout& wire);
-    void refuse(const std::shared_ptr<links::ControlLink>& link, const std::string& why);
     void on_worker_message(NodeId node, const proto::Control& message);
     void on_worker_lost(NodeId node, const Error& reason);
     void on_registered(NodeId node, const proto::Register& registration);
@@ -110,7 +107,9 @@ struct CoordinatorService::Impl {
 
     std::unique_ptr<weights::Server> weights_server;
     std::unique_ptr<transport::Listener> listener;
-    std::vector<std::shared_ptr<links::ControlLink>> greeting;
+    links::Lobby lobby{
+        links::make_hello(proto::Hello::CONTROL, "coordinator", options.wire),
+        [this](const auto& link, const auto& message) { on_first_message(link, message); }};
     WorkerLinks workers;
     Neighbours neighbours{
         deployment,
@@ -128,15 +127,9 @@ struct CoordinatorService::Impl {
     std::vector<std::byte> head;  ///< of the frame being sent; capacity is kept
     StepResult result;
     std::string last_status;
-    transport::Refusals refusals;  ///< of greetings
     DeploymentState last_state = DeploymentState::kWaiting;
     std::chrono::steady_clock::time_point last_report{};
 };
-
-CoordinatorService::Impl::~Impl() {
-    for (auto& link : greeting)
-        link->close();
-}
 
 void CoordinatorService::Impl::report_status() {
     if (leaving) return;
@@ -156,52 +149,27 @@ void CoordinatorService::Impl::report_status() {
 
 // -------------------------------------------------------------------------------------- workers
 
-void CoordinatorService::Impl::accept(std::shared_ptr<transport::Connection> connection) {
-    auto link = std::make_shared<std::weak_ptr<links::ControlLink>>();
-    links::ControlLink::Handler handler;
-    handler.on_message = [this, link](const proto::Control& message) {
-        if (const auto self = link->lock()) {
-            std::erase(greeting, self);
-            on_first_message(self, message);
-        }
-    };
-    handler.on_closed = [this, link](const Error&) { std::erase(greeting, link->lock()); };
-    const auto attached = links::ControlLink::attach(std::move(connection), std::move(handler));
-    *link = attached;
-    greeting.push_back(attached);
-}
-
-void CoordinatorService::Impl::refuse(const std::shared_ptr<links::ControlLink>& link,
-                                      const std::string& why) {
-    // Who is refused comes again and again: said once.
-    if (refusals.count_once(why))
-        log::warning("{}: refused: {} ({} refused so far; this is said once)", link->peer(), why,
-                     refusals.total());
-    proto::Control answer;
-    *answer.mutable_hello() = links::make_hello(proto::Hello::CONTROL, "coordinator", options.wire);
-    answer.mutable_hello()->set_refused(proto::to_utf8(why));
-    link->send_last(answer);
-}
-
 void CoordinatorService::Impl::on_first_message(const std::shared_ptr<links::ControlLink>& link,
                                                 const proto::Control& message) {
     if (link->identity().role != security::Role::kWorker)
-        return refuse(link, links::to_string(link->identity()) + " is no worker");
-    if (!message.has_hello()) return refuse(link, "the first message must be a greeting");
+        return lobby.refuse(link, links::to_string(link->identity()) + " is no worker");
+    if (!message.has_hello()) return lobby.refuse(link, "the first message must be a greeting");
     const auto& hello = message.hello();
     const auto version = links::check_hello(hello, options.wire);
     if (!version)
-        return refuse(link, fmt::format("{}: {}", link->identity().name, version.error().message));
+        return lobby.refuse(link,
+                            fmt::format("{}: {}", link->identity().name, version.error().message));
     switch (hello.role()) {
         case proto::Hello::CONTROL:
-            if (auto added = workers.add(link, hello); !added) refuse(link, added.error().message);
+            if (auto added = workers.add(link, hello); !added)
+                lobby.refuse(link, added.error().message);
             return;
         case proto::Hello::DATA:
             return welcome_results(link, hello, **version);
         case proto::Hello::WEIGHTS:
             return weights_server->welcome(link);
         default:
-            return refuse(link, "a connection of this role is not accepted");
+            return lobby.refuse(link, "a connection of this role is not accepted");
     }
 }
 
@@ -211,11 +179,11 @@ void CoordinatorService::Impl::welcome_results(const std::shared_ptr<links::Cont
     const auto& plan = deployment.plan();
     if (!plan || plan->epoch.value != hello.epoch() || hello.stage() != plan->stages.size() ||
         ends.has_results()) {
-        return refuse(link, fmt::format("no results of epoch {}, stage {} are expected",
-                                        hello.epoch(), hello.stage()));
+        return lobby.refuse(link, fmt::format("no results of epoch {}, stage {} are expected",
+                                              hello.epoch(), hello.stage()));
     }
     if (link->identity() != workers.identity(plan->stages.back().node))
-        return refuse(link, link->identity().name + " does not have the last stage");
+        return lobby.refuse(link, link->identity().name + " does not have the last stage");
     proto::Control answer;
     *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, "coordinator", options.wire);
     if (auto sent = link->send(answer); !sent) return link->close();
@@ -533,7 +501,7 @@ Result<std::unique_ptr<CoordinatorService>> CoordinatorService::start(
     POTLUCK_ASSIGN(impl->listener,
                    transport.listen(self->options.listen, limits,
                                     [self](std::shared_ptr<transport::Connection> c) {
-                                        self->accept(std::move(c));
+                                        self->lobby.take_in(std::move(c));
                                     }));
     impl->report_status();
     return std::unique_ptr<CoordinatorService>(new CoordinatorService(std::move(impl)));
@@ -561,7 +529,7 @@ Health CoordinatorService::health() const {
 
 std::string CoordinatorService::cluster() const {
     return impl_->knowledge->json(impl_->deployment, impl_->neighbours.availability(),
-                                  impl_->refusals.total());
+                                  impl_->lobby.refused());
 }
 
 std::string CoordinatorService::metrics() const {

@@ -81,8 +81,8 @@ std::uint64_t anonymous_kib(int pid) {
 }
 
 const std::string kLong =
-    "\"prompt\":\"class Queue:\",\"temperature\":1,\"seed\":3,\"max_tokens\":500,\"ignore_eos\":"
-    "true";
+    "\"prompt\":\"class Queue:\",\"temperature\":1,\"seed\":3,\"max_tokens\":500,"
+    "\"ignore_eos\":true,\"speculation\":\"off\"";
 
 TEST(Drain, AStreamGoesOnAndTheMemoryIsGivenBack) {
     // Memory of all answers at once, so that it is much beside the program's own.
@@ -202,7 +202,8 @@ TEST_F(Home, AHookMakesANodeYieldAndReturn) {
     ASSERT_TRUE(cluster->wait_until_ready()) << cluster->output() << attic->output();
     ASSERT_EQ(planned(*cluster), "attic desk");
     const std::string question =
-        "\"prompt\":\"x\",\"temperature\":0,\"max_tokens\":250,\"ignore_eos\":true";
+        "\"prompt\":\"x\",\"temperature\":0,\"max_tokens\":250,"
+        "\"ignore_eos\":true,\"speculation\":\"off\"";
     const auto expected = StreamClient(cluster->port(), question).answer();
 
     StreamClient stream(cluster->port(), question);

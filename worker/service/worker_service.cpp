@@ -13,8 +13,8 @@
 #include "engine/step_time.h"
 #include "kernels/api/ops.h"
 #include "links/control_link.h"
+#include "links/lobby.h"
 #include "proto/frame.h"
-#include "transport/refusals.h"
 #include "worker/service/coordinator_link.h"
 #include "worker/service/executor.h"
 #include "worker/service/hosted_stage.h"
@@ -62,7 +62,8 @@ struct WorkerService::Impl {
     void fail(HostedStage& stage, const Error& reason);
 
     // Batches.
-    void accept(std::shared_ptr<transport::Connection> connection);
+    void on_first_message(const std::shared_ptr<links::ControlLink>& link,
+                          const proto::Control& message);
     void greet(const std::shared_ptr<links::ControlLink>& link, const proto::Hello& hello);
     void act(HostedStage& stage, const StageActions& actions);
     void forward(HostedStage& stage, SlotIndex slot);
@@ -92,8 +93,9 @@ struct WorkerService::Impl {
     std::unique_ptr<transport::Listener> listener;
     std::unique_ptr<Neighbour> neighbour;
     std::unique_ptr<CoordinatorLink> coordinator;
-    std::vector<std::shared_ptr<links::ControlLink>> greeting;  ///< accepted, not yet greeted
-    transport::Refusals refusals;                               ///< of greetings
+    links::Lobby lobby{
+        links::make_hello(proto::Hello::DATA, options.name, options.wire),
+        [this](const auto& link, const auto& message) { on_first_message(link, message); }};
 
     std::uint32_t node_id = 0;
     proto::Plan plan;  ///< the last that came, also when its epoch is over
@@ -116,8 +118,6 @@ WorkerService::Impl::~Impl() {
     for (auto& stage : stages) {
         if (stage->next) stage->next->close();
     }
-    for (auto& link : greeting)
-        link->close();
     coordinator.reset();
     executors.clear();  // before the slots that their jobs use
 }
@@ -152,7 +152,7 @@ Status WorkerService::Impl::start(std::vector<WorkerDevice> devices) {
     }
     auto listening = transport.listen(options.listen, data_limits(),
                                       [this](std::shared_ptr<transport::Connection> connection) {
-                                          accept(std::move(connection));
+                                          lobby.take_in(std::move(connection));
                                       });
     if (!listening) return tl::make_unexpected(std::move(listening.error()));
     listener = std::move(*listening);
@@ -451,36 +451,24 @@ void WorkerService::Impl::fail(HostedStage& stage, const Error& reason) {
 
 // -------------------------------------------------------------------------------------- batches
 
-void WorkerService::Impl::accept(std::shared_ptr<transport::Connection> connection) {
-    auto link = std::make_shared<std::weak_ptr<links::ControlLink>>();
-    links::ControlLink::Handler handler;
-    const auto forget = [this](const std::shared_ptr<links::ControlLink>& done) {
-        std::erase(greeting, done);
-    };
-    handler.on_message = [this, link, forget](const proto::Control& message) {
-        const auto self = link->lock();
-        if (!self) return;
-        forget(self);
-        if (message.has_hello() && message.hello().role() == proto::Hello::PROBE)
-            return prober.greet(self, message.hello());
-        if (message.has_hello() && message.hello().role() == proto::Hello::WEIGHTS)
-            return files.serve(self, message.hello());
-        if (!message.has_hello() || message.hello().role() != proto::Hello::DATA) {
-            log::warning("{} does not begin with a data greeting", self->peer());
-            return self->close();
-        }
-        greet(self, message.hello());
-    };
-    handler.on_closed = [link, forget](const Error&) { forget(link->lock()); };
-    const auto attached = links::ControlLink::attach(std::move(connection), std::move(handler));
-    *link = attached;
-    greeting.push_back(attached);
+void WorkerService::Impl::on_first_message(const std::shared_ptr<links::ControlLink>& link,
+                                           const proto::Control& message) {
+    const auto role = message.has_hello() ? message.hello().role() : proto::Hello::CONTROL;
+    switch (role) {
+        case proto::Hello::PROBE:
+            return prober.greet(link, message.hello());
+        case proto::Hello::WEIGHTS:
+            return files.serve(link, message.hello());
+        case proto::Hello::DATA:
+            return greet(link, message.hello());
+        default:
+            log::warning("{} does not begin with a data greeting", link->peer());
+            link->close();
+    }
 }
 
 void WorkerService::Impl::greet(const std::shared_ptr<links::ControlLink>& link,
                                 const proto::Hello& hello) {
-    proto::Control answer;
-    *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, options.name, options.wire);
     HostedStage* stage = find(hello);
     auto version = links::check_hello(hello, options.wire);
     const bool loaded = stage != nullptr && stage->loaded;
@@ -491,12 +479,10 @@ void WorkerService::Impl::greet(const std::shared_ptr<links::ControlLink>& link,
             why =
                 fmt::format("no stage {} of epoch {} is loaded here", hello.stage(), hello.epoch());
         if (!version) why = version.error().message;
-        if (refusals.count_once(why))
-            log::warning("{}: refused: {} ({} refused so far; this is said once)", link->peer(),
-                         why, refusals.total());
-        answer.mutable_hello()->set_refused(proto::to_utf8(why));
-        return link->send_last(answer);
+        return lobby.refuse(link, why);
     }
+    proto::Control answer;
+    *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, options.name, options.wire);
     if (auto sent = link->send(answer); !sent) return link->close();
     const auto connection = link->release();
     inbound.push_back(connection);
