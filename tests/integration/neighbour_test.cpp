@@ -42,7 +42,7 @@ std::string state_of(const Cluster& cluster, const std::string& name) {
     const auto told = json::parse(cluster.get("/v1/cluster").body, bad);
     if (bad) return {};
     for (const auto& node : told.at("nodes").as_array()) {
-        if (node.at("name") != name) continue;
+        if (node.at("name").as_string() != name) continue;
         const std::string state(node.at("state").as_string());
         const std::string why(node.at("why").as_string());
         return why.empty() ? state : state + ": " + why;

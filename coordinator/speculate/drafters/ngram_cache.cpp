@@ -144,8 +144,7 @@ class NgramCache final : public Drafter {
             return guess;
         }
         if (!static_ || context.size < kStatic) return std::nullopt;
-        const auto end = context.tokens.begin() + static_cast<std::ptrdiff_t>(context.size);
-        const auto best = static_->best(*(end - 2), *(end - 1));
+        const auto best = static_->best(context.tokens[1], context.tokens[0]);
         if (!best) return std::nullopt;
         return Guess{best->token, kStatic, Origin::kStatic};
     }
