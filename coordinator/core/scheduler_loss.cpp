@@ -10,10 +10,10 @@
 
 namespace potluck::coordinator {
 
-void Scheduler::suspend() {
+void Scheduler::suspend(bool planned) {
     if (!running()) return;
     suspended_since_ = now_;
-    ++counters_.losses;
+    if (!planned) ++counters_.losses;
     for (auto& [number, sequence] : sequences_) {
         abandon_drafts(sequence);
         sequence.replay_until = std::max(sequence.replay_until, sequence.fed);
