@@ -96,19 +96,21 @@ class FileRegistry final : public Registry {
 
     Status change(const std::function<Status(Enrolments&)>& edit) override {
         POTLUCK_ASSIGN(const auto locked, lock_file(in(directory_, kLockFile)));
-        const std::string path = in(directory_, kEnrolmentsFile);
-        Enrolments enrolments;
-        auto text = read_private(path);
-        if (!text && text.error().code != ErrorCode::kNotFound)
-            return tl::make_unexpected(std::move(text.error()));
-        if (text) {
-            auto parsed = parse_enrolments(*text);
-            if (!parsed) return with_context(std::move(parsed.error()), path);
-            enrolments = std::move(*parsed);
-        }
+        POTLUCK_ASSIGN(Enrolments enrolments, read());
         const Enrolments before = enrolments;
         POTLUCK_TRY(edit(enrolments));
-        return enrolments == before ? Status{} : replace_file(path, to_json(enrolments), true);
+        if (enrolments == before) return {};
+        return replace_file(in(directory_, kEnrolmentsFile), to_json(enrolments), true);
+    }
+    /// The file is replaced, never written into: no lock is needed.
+    Result<Enrolments> read() const override {
+        const std::string path = in(directory_, kEnrolmentsFile);
+        auto text = read_private(path);
+        if (!text && text.error().code == ErrorCode::kNotFound) return Enrolments{};
+        if (!text) return tl::make_unexpected(std::move(text.error()));
+        auto parsed = parse_enrolments(*text);
+        if (!parsed) return with_context(std::move(parsed.error()), path);
+        return parsed;
     }
     std::uint64_t stamp() const override {
         struct stat status {};

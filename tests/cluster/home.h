@@ -32,6 +32,7 @@ class MemoryRegistry final : public security::Registry {
     };
     explicit MemoryRegistry(std::shared_ptr<Kept> kept) : kept_(std::move(kept)) {}
     Status change(const std::function<Status(security::Enrolments&)>& edit) override;
+    Result<security::Enrolments> read() const override { return kept_->enrolments; }
     std::uint64_t stamp() const override { return kept_->changes; }
 
   private:
