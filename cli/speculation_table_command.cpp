@@ -37,8 +37,7 @@ Status add_text(const std::string& path, const model::Tokenizer& tokenizer,
 }
 
 Result<std::string> make_table(const SpeculationTableOptions& options) {
-    POTLUCK_ASSIGN(const auto model, model::gguf::Gguf::open(options.model));
-    POTLUCK_ASSIGN(const auto tokenizer, model::Tokenizer::load(*model));
+    POTLUCK_ASSIGN(const auto tokenizer, load_tokenizer(options.model));
     std::vector<std::vector<TokenId>> texts;
     for (const auto& path : options.texts)
         POTLUCK_TRY(add_text(path, *tokenizer, texts));
