@@ -156,6 +156,7 @@ class Deployment {
     bool holds_stage(NodeId node) const;
     void prepare(Plan plan, DeploymentActions& actions);
     void make_plan_if_possible(DeploymentActions& actions);
+    void plan_anew(DeploymentActions& actions);
     void take_in(DeploymentActions& actions);
     void fall_back(const Error& reason, DeploymentActions& actions, bool planned = false);
     std::size_t present() const;  ///< nodes that are here and not out of use
