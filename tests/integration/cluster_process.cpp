@@ -86,6 +86,12 @@ Finished run_program(const std::vector<std::string>& arguments, const std::strin
     return finished;
 }
 
+std::string trimmed(std::string text) {
+    while (!text.empty() && text.back() == '\n')
+        text.pop_back();
+    return text;
+}
+
 std::uint16_t free_port() {
     boost::asio::io_context loop;
     tcp::acceptor acceptor(loop, tcp::endpoint(boost::asio::ip::address_v4::loopback(), 0));

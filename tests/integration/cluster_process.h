@@ -29,6 +29,9 @@ struct HttpAnswer {
     std::map<std::string, std::string> headers;  ///< names in lower case
 };
 
+/// Without the ends of lines behind it.
+std::string trimmed(std::string text);
+
 /// A port of 127.0.0.1 that nobody has now.
 std::uint16_t free_port();
 

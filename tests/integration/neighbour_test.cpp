@@ -3,14 +3,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -18,6 +16,7 @@
 #include <boost/json.hpp>
 
 #include "cluster_process.h"
+#include "machines.h"
 #include "stream_client.h"
 
 namespace potluck::integration {
@@ -140,49 +139,35 @@ TEST(Drain, WhatTheOthersCannotBearIsRefusedUnlessForced) {
     EXPECT_EQ(stream.answer(), expected) << cluster.output();
 }
 
-/// A coordinator and workers of their own, as on several machines.
-class Home : public ::testing::Test {
+class Home : public Machines {
   protected:
     void SetUp() override {
-        std::string pattern = (fs::temp_directory_path() / "potluck-neighbour-XXXXXX").string();
-        ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-        root_ = pattern;
-        address_ = "127.0.0.1:" + std::to_string(free_port());
-        const auto made = run_program({"init", "--dir", root_ + "/home", "--address", address_});
-        ASSERT_EQ(made.exit_code, 0) << made.err;
-        token_ = made.out.substr(0, made.out.find('\n'));
+        Machines::SetUp();
+        token_ = init("home");
     }
-    void TearDown() override { fs::remove_all(root_); }
-
-    std::unique_ptr<Cluster> coordinator(int workers) const {
-        return std::make_unique<Cluster>(
-            std::vector<std::string>{"--dir", root_ + "/home", "--listen", address_, "--workers",
-                                     std::to_string(workers), "--use-all", "--context", "512",
-                                     "--verbose"},
-            "coordinator");
+    std::unique_ptr<Cluster> serve(int workers) const {
+        return std::make_unique<Cluster>(coordinator(workers, {"--context", "512", "--verbose"}),
+                                         "coordinator");
     }
-    std::unique_ptr<Process> worker(const std::string& name,
-                                    const std::vector<std::string>& more = {}) const {
-        std::vector<std::string> arguments = {
-            "worker",    "--dir", root_ + "/" + name, "--name", name,  "--listen", "127.0.0.1:0",
-            "--threads", "1",     "--verbose",        "--join", token_};
-        arguments.insert(arguments.end(), more.begin(), more.end());
-        return std::make_unique<Process>(arguments);
+    std::unique_ptr<Process> join(const std::string& name,
+                                  std::vector<std::string> more = {}) const {
+        more.emplace_back("--verbose");
+        return std::make_unique<Process>(worker(name, token_, more));
     }
-    std::string root_, address_, token_;
+    std::string token_;
 };
 
 TEST_F(Home, ADrainedNodeStaysDrainedWhenTheCoordinatorComesBack) {
-    auto cluster = coordinator(2);
+    auto cluster = serve(2);
     ASSERT_TRUE(cluster->wait_for("listening at")) << cluster->output();
-    const auto attic = worker("attic");
-    const auto desk = worker("desk");
+    const auto attic = join("attic");
+    const auto desk = join("desk");
     ASSERT_TRUE(cluster->wait_until_ready()) << cluster->output() << attic->output();
     ASSERT_EQ(command(*cluster, {"drain", "attic"}).exit_code, 0) << cluster->output();
     cluster->signal(SIGKILL);
     cluster->wait_for_exit();
 
-    cluster = coordinator(1);
+    cluster = serve(1);
     ASSERT_TRUE(cluster->wait_until_ready()) << cluster->output() << desk->output();
     EXPECT_EQ(planned(*cluster), "desk");
     EXPECT_TRUE(eventually([&] { return state_of(*cluster, "attic") == "drained: drained"; }))
@@ -193,12 +178,12 @@ TEST_F(Home, ADrainedNodeStaysDrainedWhenTheCoordinatorComesBack) {
 }
 
 TEST_F(Home, AHookMakesANodeYieldAndReturn) {
-    const std::string game = root_ + "/game";
-    const auto cluster = coordinator(2);
+    const std::string game = dir("game");
+    const auto cluster = serve(2);
     ASSERT_TRUE(cluster->wait_for("listening at")) << cluster->output();
     const auto attic =
-        worker("attic", {"--yield-hook", game, "--yield-calm", "1", "--devices", "cpu:paced=10ms"});
-    const auto desk = worker("desk", {"--devices", "cpu:paced=10ms"});
+        join("attic", {"--yield-hook", game, "--yield-calm", "1", "--devices", "cpu:paced=10ms"});
+    const auto desk = join("desk", {"--devices", "cpu:paced=10ms"});
     ASSERT_TRUE(cluster->wait_until_ready()) << cluster->output() << attic->output();
     ASSERT_EQ(planned(*cluster), "attic desk");
     const std::string question =
@@ -223,15 +208,15 @@ TEST_F(Home, AHookMakesANodeYieldAndReturn) {
 }
 
 TEST_F(Home, ANodeInItsQuietHoursIsNotPlannedIn) {
-    const auto cluster = coordinator(1);
+    const auto cluster = serve(1);
     ASSERT_TRUE(cluster->wait_for("listening at")) << cluster->output();
-    const auto attic = worker("attic", {"--quiet-hours", "00:00-12:00,12:00-24:00"});
+    const auto attic = join("attic", {"--quiet-hours", "00:00-12:00,12:00-24:00"});
     EXPECT_TRUE(eventually([&] {
         return state_of(*cluster, "attic").starts_with("drained: quiet hours: until ");
     })) << cluster->output()
         << attic->output();
     EXPECT_EQ(cluster->get("/health").status, 503);
-    const auto desk = worker("desk");
+    const auto desk = join("desk");
     ASSERT_TRUE(cluster->wait_until_ready()) << cluster->output() << desk->output();
     EXPECT_EQ(planned(*cluster), "desk");
     const auto wrong = run_program({"worker", "--quiet-hours", "noon"});
@@ -240,26 +225,26 @@ TEST_F(Home, ANodeInItsQuietHoursIsNotPlannedIn) {
 }
 
 TEST_F(Home, AWorkerThatBootsFirstWaitsForItsCoordinator) {
-    const auto attic = worker("attic");
+    const auto attic = join("attic");
     ASSERT_TRUE(attic->wait_for("trying again")) << attic->output();
     std::this_thread::sleep_for(std::chrono::seconds(2));  // several attempts, said once
     EXPECT_TRUE(attic->running());
-    const auto cluster = coordinator(1);
+    const auto cluster = serve(1);
     ASSERT_TRUE(cluster->wait_until_ready()) << cluster->output() << attic->output();
     const std::string said = attic->output();
     EXPECT_EQ(said.find("trying again"), said.rfind("trying again")) << said;
 }
 
 TEST_F(Home, LinksToANodeThatComesLaterAreMeasuredBeforeItIsPlanned) {
-    const auto cluster = coordinator(1);
+    const auto cluster = serve(1);
     ASSERT_TRUE(cluster->wait_for("listening at")) << cluster->output();
-    const auto attic = worker("attic");
+    const auto attic = join("attic");
     ASSERT_TRUE(cluster->wait_until_ready()) << cluster->output() << attic->output();
     const auto links = [&] {
         return json::parse(cluster->get("/v1/cluster").body).at("links").as_array().size();
     };
     EXPECT_EQ(links(), 1U);
-    const auto desk = worker("desk");
+    const auto desk = join("desk");
     EXPECT_TRUE(eventually([&] { return planned(*cluster) == "attic desk"; }))
         << cluster->output() << desk->output();
     EXPECT_EQ(links(), 3U) << "with the coordinator, and with one another";
