@@ -5,10 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
-#include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "cluster_process.h"
@@ -18,17 +16,7 @@
 namespace potluck::integration {
 namespace {
 
-using std::chrono::steady_clock;
 using ::testing::HasSubstr;
-
-bool eventually(const std::function<bool()>& condition) {
-    const auto until = steady_clock::now() + std::chrono::seconds(30);
-    while (steady_clock::now() < until) {
-        if (condition()) return true;
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-    return false;
-}
 
 std::size_t count(const std::string& text, const std::string& of) {
     std::size_t n = 0;

@@ -8,10 +8,8 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <regex>
 #include <string>
-#include <thread>
 
 #include "cluster_process.h"
 #include "machines.h"
@@ -71,14 +69,6 @@ class Weights : public Machines {
     void expect_same_answer(Cluster& cluster, const std::string& context) {
         ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output() << context;
         EXPECT_EQ(trimmed(cluster.complete(kPrompt, kTokens)), expected_);
-    }
-    static bool eventually(const std::function<bool()>& condition) {
-        const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-        while (std::chrono::steady_clock::now() < until) {
-            if (condition()) return true;
-            std::this_thread::sleep_for(std::chrono::milliseconds(5));
-        }
-        return false;
     }
     /// Bytes that files of a cache have on disk.
     std::uint64_t stored(const std::string& name) const {
