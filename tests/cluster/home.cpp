@@ -9,6 +9,7 @@
 #include "coordinator/speculate/speculator.h"
 #include "coordinator/store/store.h"
 #include "kernels/cpu/cpu_device.h"
+#include "tests/support/run_until.h"
 #include "tests/support/tiny_model.h"
 
 namespace potluck::test {
@@ -135,12 +136,7 @@ void Home::revoke(const std::string& name) {
 }
 
 bool Home::run_until(const std::function<bool()>& condition, std::chrono::seconds patience) {
-    const auto end = std::chrono::steady_clock::now() + patience;
-    while (!condition() && std::chrono::steady_clock::now() < end) {
-        loop_.restart();
-        loop_.run_one_for(std::chrono::milliseconds(20));
-    }
-    return condition();
+    return test::run_until(loop_, condition, patience);
 }
 
 std::shared_ptr<Answer> Home::ask(const std::string& prompt, std::uint32_t tokens) {
