@@ -48,7 +48,7 @@ Home::Home(const HomeOptions& options)
     standing_ = std::make_shared<security::Standing>(
         must(security::issue(authority_, {Role::kCoordinator, {}}, system_clock::now())));
     desk_ = std::make_unique<coordinator::EnrolmentDesk>(
-        loop_, authority_, std::make_unique<MemoryRegistry>(registry_), options.validity);
+        loop_, authority_, std::make_unique<MemoryRegistry>(registry_));
     transport_ = must(transport::make_tls_transport(
         loop_, {.standing = standing_, .on_anonymous = [this](auto connection) {
                     desk_->accept(std::move(connection));
@@ -58,7 +58,6 @@ Home::Home(const HomeOptions& options)
                    .authority = authority_,
                    .registry = std::make_unique<MemoryRegistry>(registry_),
                    .standing = standing_,
-                   .validity = options.validity,
                    .cut = [this] { transport_->cut_revoked(); }});
     coordinator::CoordinatorOptions settings;
     settings.model_path = std::string(POTLUCK_SOURCE_DIR) + "/models/tiny-coder-q8_0.gguf";
