@@ -44,7 +44,7 @@ LivingCluster::LivingCluster(const LivingScenario& scenario, Neglect neglect)
 LivingCluster::~LivingCluster() = default;
 
 void LivingCluster::problem(std::string text) {
-    if (outcome_.problems.size() < 20) outcome_.problems.push_back(std::move(text));
+    outcome_.problem(std::move(text));
 }
 
 void LivingCluster::count(Seen what, std::uint64_t more) {

@@ -122,8 +122,6 @@ class LivingCluster {
     void submit(const ScenarioRequest& r);
     void hang_up(RequestId id);
     void cut_off_clients();
-    void tell_client(const coordinator::SchedulerAction& action);
-    ClientLog* open_log(RequestId id, const char* what);
     bool all_ended() const;
 
     // Faults.

@@ -303,7 +303,7 @@ void LivingCluster::act(SchedulerActions& actions) {
                                      .seq = cancel->seq.value});
             }
         } else {
-            tell_client(action);
+            tell_client(outcome_, action);
         }
     }
     check_bounds();
