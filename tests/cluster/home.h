@@ -7,7 +7,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,9 +46,8 @@ struct Answer {
 };
 
 struct HomeOptions {
-    std::uint32_t workers = 2;                                ///< that are waited for
-    proto::WireVersions wire = proto::wire_versions();        ///< of the coordinator
-    std::chrono::seconds validity = security::kNodeValidity;  ///< of certificates that it renews
+    std::uint32_t workers = 2;                          ///< that are waited for
+    proto::WireVersions wire = proto::wire_versions();  ///< of the coordinator
 };
 
 class Home {
@@ -64,7 +62,6 @@ class Home {
     };
     void add_worker(const std::string& name, const WorkerOptions& options);
     void add_worker(const std::string& name) { add_worker(name, WorkerOptions()); }
-    void remove_worker(const std::string& name) { workers_.erase(name); }
     /// As `potluck nodes revoke`.
     void revoke(const std::string& name);
 
