@@ -156,6 +156,7 @@ std::function<Status(const security::Credentials&)> keep_renewed(
 
 Result<worker::OwnerOptions> owner_options(const WorkerCommandOptions& options) {
     worker::OwnerOptions owner{.yield_memory_below = options.yield_memory_below,
+                               .yield_gpu = options.yield_gpu,
                                .hooks = options.yield_hooks,
                                .calm = std::chrono::duration_cast<std::chrono::nanoseconds>(
                                    std::chrono::duration<double>(options.yield_calm_s))};
