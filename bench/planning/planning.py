@@ -14,6 +14,7 @@ import http.client
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class Outcome:
 class UnequalHome(home.Home):
     def __init__(self, net: network.Network, o, flags: list[str]):
         self.paces = o.paces.split(",")
-        self.more = ["--memory", o.memory] if o.memory else []
+        self.more = [*(["--memory", o.memory] if o.memory else []), *(["--isa", o.isa] if o.isa else [])]
         super().__init__(net, o.potluck, o.model, len(self.paces), "", flags)
 
     def start_worker(self, name: str, more: list[str]):
@@ -80,12 +81,13 @@ def measure(h: UnequalHome, o) -> Outcome:
     for _ in range(o.runs):
         answer = ask(DEPTH - o.tokens // 2, o.tokens, dice)
         decode.append((len(answer.times) - 1) / (answer.times[-1] - answer.times[0]))
-        prompt.append(PROMPT / ask(PROMPT, 1, dice).first())
+        if o.prompts:
+            prompt.append(PROMPT / ask(PROMPT, 1, dice).first())
     told = h.cluster()
     if not told["predicted"]:
         raise client.Failure(f"there is no prediction: {told['planner']}")
     speed = [Speed(told[k]["decode_tps"], told[k]["prefill_tps"]) for k in ("predicted", "measured")]
-    return Outcome(h.cut(told), speed[0], Speed(median(decode), median(prompt)), speed[1])
+    return Outcome(h.cut(told), speed[0], Speed(median(decode), median(prompt or [0.0])), speed[1])
 
 
 def even_split(layers: int, stages: int) -> str:
@@ -118,11 +120,13 @@ def trial(o, rate: str, rtt: str):
                   f"{bits / 1e6:.0f} Mbit/s; load {os.getloadavg()[0]:.1f}", flush=True)
             rows = []
             for split in ([], ["--split", even_split(o.layers, len(names) - 1)]):
-                with UnequalHome(net, o, [*flags, *split]) as h:
-                    rows.append(measure(h, o))
+                with tempfile.TemporaryDirectory(prefix="potluck-planning-") as cache:
+                    os.environ["XDG_CACHE_HOME"] = cache  # devices are measured now
+                    with UnequalHome(net, o, [*flags, *split]) as h:
+                        rows.append(measure(h, o))
     report(rows)
     best, even = rows
-    for what in ("decode", "prompt"):
+    for what in ("decode", "prompt") if o.prompts else ("decode",):
         predicted = getattr(best.predicted, what) / getattr(even.predicted, what)
         measured = getattr(best.client, what) / getattr(even.client, what)
         print(f"{what}: the planner's cut is {measured:.2f} times as fast as that by memory, "
@@ -153,20 +157,21 @@ def main() -> int:
     parser.add_argument("--layers", type=int, default=28, help="of the model, for the even cut")
     parser.add_argument("--paces", default="x3,x6,x12", help="one for each worker")
     parser.add_argument("--memory", default="800MiB", help="of each worker, so that none holds all")
+    parser.add_argument("--isa", default="", help="instruction set of all workers")
     parser.add_argument("--links", default="1gbit/0.3ms,100mbit/5ms", help="RATE/RTT, several with commas")
     parser.add_argument("--mtu", type=int, default=1500)
     parser.add_argument("--context", type=int, default=640)
     parser.add_argument("--slots", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=24, help="made behind about 128, in each run")
     parser.add_argument("--runs", type=int, default=2, help="medians are of so many")
+    parser.add_argument("--no-prompts", dest="prompts", action="store_false", help="one user's tokens only")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--flags", default="", help="more for `potluck coordinator`")
     o = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything is closed
     try:
-        with tempfile.TemporaryDirectory(prefix="potluck-planning-") as cache:
-            os.environ["XDG_CACHE_HOME"] = cache  # devices are measured now
-            for link in o.links.split(","):
-                trial(o, *link.split("/"))
+        for link in o.links.split(","):
+            trial(o, *link.split("/"))
     except (network.Failure, client.Failure, OSError) as e:
         print(f"planning: {e}", file=sys.stderr)
         return 1
