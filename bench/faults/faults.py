@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 from statistics import median
 
@@ -69,6 +70,41 @@ def longest_gap(stream: client.Stream) -> float:
     return max(b - a for a, b in zip(times, times[1:]))
 
 
+class Watch:
+    """Looks at what a change of plan costs until it is told to stop."""
+
+    def __init__(self):
+        self.plan = None
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.look)
+        self.thread.start()
+
+    def look(self):
+        while not self.over.wait(0.05):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{home.API}/v1/cluster", timeout=5) as answer:
+                    plan = json.load(answer)["plan"]
+            except (OSError, ValueError, KeyError):
+                continue
+            if plan and plan["rows_recomputed"] + plan["rows_kept"] > 0:
+                self.plan = plan
+
+    def stop(self) -> str:
+        self.over.set()
+        self.thread.join()
+        if not self.plan:
+            return "nothing was computed again"
+        p = self.plan
+        layers = p["stages"][-1]["end"]
+        stages = ", ".join(f"layers {s['begin']}..{s['end'] - 1}: {s['rows_recomputed']} rows, "
+                           f"{s['row_layers_recomputed']} row-layers" for s in p["stages"])
+        done = sum(s["row_layers_recomputed"] for s in p["stages"])
+        rows = p["rows_recomputed"] + p["rows_kept"]
+        return (f"{p['rows_recomputed']} of {rows} rows fed again, pages kept from layer {p['kept_from']} "
+                f"of {layers} on; {stages}; {done} of {rows * layers} row-layers "
+                f"({100 * done / (rows * layers):.0f} %)")
+
+
 class Trial:
     def __init__(self, options):
         self.o = options
@@ -102,11 +138,14 @@ class Trial:
             fault(h, name)
 
         timer = threading.Timer(moment, strike)
+        watch = Watch()
         timer.start()
         try:
             streams = self.run(requests)
         finally:
             timer.join()
+            cost = watch.stop()
+        print(f"{kind} {name}: {cost}", file=sys.stderr, flush=True)
         gaps = [longest_gap(s) for s in streams if s.sent < struck[0] < s.times[-1]]
         for i, (stream, text) in enumerate(zip(streams, texts)):
             same = text_of(stream.answer) == text

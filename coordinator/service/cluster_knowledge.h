@@ -80,7 +80,7 @@ class ClusterKnowledge {
     void on_result(const StepResult& result);
 
     /// The body of GET /v1/cluster.
-    std::string json(const Deployment& deployment) const;
+    std::string json(const Deployment& deployment, const Recomputed& recomputed) const;
 
   private:
     std::vector<LayerShare> choose_stages(const std::vector<DeviceOffer>& devices);

@@ -229,7 +229,7 @@ void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Contr
         case Control::kPrepared: {
             std::vector<PreparedStage> stages;
             for (const auto& s : message.prepared().stages()) {
-                stages.push_back({StageIndex(s.stage()), s.kv_pages()});
+                stages.push_back({StageIndex(s.stage()), s.kv_pages(), s.kept()});
             }
             if (message.prepared().error().empty()) {
                 log::info("worker {} is prepared for plan {}: {} bytes of weights read",
@@ -318,11 +318,11 @@ void CoordinatorService::Impl::act(const DeploymentActions& actions) {
             if (events.on_plan) events.on_plan(prepare->plan, knowledge->forecast());
             early_samples.clear();
             proto::Control message;
-            *message.mutable_prepare()->mutable_plan() =
-                to_proto(prepare->plan, facts, listener->address(),
-                         [this](NodeId node) { return workers.name(node); });
-            name_holders(deployment.nodes(), listener->address(),
-                         *message.mutable_prepare()->mutable_plan()->mutable_model());
+            auto told = to_proto(prepare->plan, facts, listener->address(),
+                                 [this](NodeId node) { return workers.name(node); });
+            name_holders(deployment.nodes(), listener->address(), *told.mutable_model());
+            *message.mutable_prepare() =
+                to_prepare(prepare->plan, std::move(told), scheduler.kept());
             workers.send(prepare->plan, message);
         } else if (const auto* connect = std::get_if<ConnectNodes>(&action)) {
             proto::Control message;
@@ -357,7 +357,8 @@ void CoordinatorService::Impl::start_pipeline(const Plan& plan) {
                      .kv_pages = plan.kv_pages,
                      .page_tokens = plan.page_tokens,
                      .context = plan.context,
-                     .slots = plan.slots},
+                     .slots = plan.slots,
+                     .kept = kept_pages(plan)},
                     actions);
     for (const auto& [stage, sample] : std::exchange(early_samples, {}))
         observe(stage, sample);
@@ -487,8 +488,8 @@ void CoordinatorService::Impl::on_result(std::span<const std::byte> frame) {
         deployment.on_warm(epoch);
         const auto counters = scheduler.counters();
         if (counters.losses > 0) {
-            log::info("after {} changes of the pipeline {} rows were computed again",
-                      counters.losses, counters.rows_recomputed);
+            log::info("after {} changes of the pipeline {} rows were fed again and {} kept",
+                      counters.losses, counters.rows_recomputed, counters.rows_kept);
         }
         if (events.on_ready) events.on_ready(plan, knowledge->reached());
     }
@@ -550,7 +551,7 @@ Health CoordinatorService::health() const {
 }
 
 std::string CoordinatorService::cluster() const {
-    return impl_->knowledge->json(impl_->deployment);
+    return impl_->knowledge->json(impl_->deployment, impl_->scheduler.recomputed());
 }
 
 Result<RequestId> CoordinatorService::submit(GenerationRequest request,

@@ -22,6 +22,7 @@ enum class FaultKind {
     kCrash,     ///< the process is gone, its peers hear of it
     kPowerOff,  ///< the machine is gone, nobody hears anything
     kHang,      ///< nothing comes out of it and nothing goes in, until all does at once
+    kLink,      ///< its stage says that it cannot go on, nothing else is lost
 };
 
 struct Fault {
@@ -45,6 +46,7 @@ enum class Neglect {
     kNothing,
     kOldMemory,  ///< a stage begins a new pipeline with the pages of the one before
     kHeartbeat,  ///< silence means nothing
+    kKeptPages,  ///< a stage says that it kept pages, and has others
 };
 
 class LivingCluster {
@@ -64,8 +66,8 @@ class LivingCluster {
     void boot(std::size_t index);
     void dial_coordinator(Node& node);
     void on_lost(Node& node);
-    void on_control(Node& node, const Message& message);
-    void prepare(Node& node, const Message& message);
+    void on_control(Node& node, std::span<const std::byte> head);
+    void prepare(Node& node, const Message& message, const std::vector<engine::KeptSequence>& kept);
     void connect(Node& node);
     void accept_data(Node& node, std::shared_ptr<transport::Connection> connection);
     void act(Node& node, std::uint64_t epoch, const worker::StageActions& actions);
@@ -84,7 +86,8 @@ class LivingCluster {
     void lose(std::uint64_t peer);
     void act(const coordinator::DeploymentActions& actions);
     void act(coordinator::SchedulerActions& actions);
-    void send_to(NodeId node, const Message& message);
+    void send_to(NodeId node, const Message& message,
+                 const std::vector<engine::KeptSequence>& kept = {});
     void start_pipeline(const coordinator::Plan& plan);
     void broken(Epoch epoch);
     void on_result(Epoch epoch, std::span<const std::byte> head);

@@ -75,9 +75,9 @@ void LivingCluster::on_control(std::uint64_t id, const Message& m) {
             break;
         }
         case kPrepared:
-            deployment_.on_prepared(Epoch(m.epoch), peer.node, "",
-                                    {{StageIndex(m.stage), scenario_.base.limits.kv_pages}},
-                                    actions);
+            deployment_.on_prepared(
+                Epoch(m.epoch), peer.node, "",
+                {{StageIndex(m.stage), scenario_.base.limits.kv_pages, m.kept != 0}}, actions);
             break;
         case kConnected:
             deployment_.on_connected(Epoch(m.epoch), peer.node, "", actions);
@@ -92,11 +92,18 @@ void LivingCluster::on_control(std::uint64_t id, const Message& m) {
     act(actions);
 }
 
-void LivingCluster::send_to(NodeId node, const Message& message) {
+void LivingCluster::send_to(NodeId node, const Message& message, const KeptSequences& kept) {
+    std::vector<std::byte> head(sizeof message + 16 * kept.size());
+    std::memcpy(head.data(), &message, sizeof message);
+    std::size_t at = sizeof message;
+    for (const auto& sequence : kept) {
+        const std::uint64_t values[2] = {sequence.seq.value, sequence.positions};
+        std::memcpy(head.data() + at, values, sizeof values);
+        at += sizeof values;
+    }
     for (const auto& [id, peer] : peers_) {
         if (peer->node != node) continue;
-        [[maybe_unused]] const auto sent =
-            peer->link->send(std::as_bytes(std::span(&message, 1)), {}, {});
+        [[maybe_unused]] const auto sent = peer->link->send(head, {}, {});
     }
 }
 
@@ -106,13 +113,17 @@ void LivingCluster::act(const DeploymentActions& actions) {
             const auto& stages = prepare->plan.stages;
             for (std::size_t i = 0; i < stages.size(); ++i) {
                 const bool last = i + 1 == stages.size();
-                send_to(stages[i].node, {.kind = kPrepare,
-                                         .epoch = prepare->plan.epoch.value,
-                                         .stage = static_cast<std::uint32_t>(i),
-                                         .stages = static_cast<std::uint32_t>(stages.size()),
-                                         .begin = stages[i].part.begin,
-                                         .end = stages[i].part.end,
-                                         .next = last ? kToCoordinator : stages[i + 1].node.value});
+                send_to(stages[i].node,
+                        {.kind = kPrepare,
+                         .epoch = prepare->plan.epoch.value,
+                         .stage = static_cast<std::uint32_t>(i),
+                         .stages = static_cast<std::uint32_t>(stages.size()),
+                         .begin = stages[i].part.begin,
+                         .end = stages[i].part.end,
+                         .next = last ? kToCoordinator : stages[i + 1].node.value,
+                         .kept_epoch = prepare->plan.kept_epoch.value,
+                         .kept_from = prepare->plan.kept_from},
+                        scheduler_.kept());
             }
         } else if (const auto* connect = std::get_if<ConnectNodes>(&action)) {
             const auto& plan = connect->plan;
@@ -180,6 +191,7 @@ void LivingCluster::start_pipeline(const Plan& plan) {
     PipelineLimits limits = scenario_.base.limits;
     limits.stages = plan.stages.size();
     limits.costs.clear();
+    limits.kept = kept_pages(plan);
     SchedulerActions actions;
     scheduler_.start(limits, actions);
     act(actions);
@@ -342,6 +354,11 @@ void LivingCluster::check_end() {
         if (n.model->pages().sequence_count() != scheduler_.kept_sequences())
             problem(fmt::format("{} has {} sequences at the end, {} are kept", n.host,
                                 n.model->pages().sequence_count(), scheduler_.kept_sequences()));
+        const auto in_use = [](const engine::PageTable& pages) {
+            return pages.page_count() - pages.free_pages();
+        };
+        if (in_use(n.model->pages()) > in_use(*scheduler_.pages()))
+            problem(n.host + " has more pages in use at the end than the scheduler knows of");
     }
 }
 

@@ -37,6 +37,9 @@ struct LivingCluster::Message {
     std::uint32_t next = 0;  ///< node after this one, or kToCoordinator
     std::uint32_t generation = 0;
     std::uint64_t seq = 0;
+    std::uint64_t kept_epoch = 0;  ///< of sequences that follow the message; 0: none
+    std::uint32_t kept_from = 0;   ///< layer
+    std::uint32_t kept = 0;        ///< kPrepared: as was asked
 };
 
 /// A worker process.
@@ -49,7 +52,9 @@ struct LivingCluster::Node {
     links::Heartbeat heart;
     bool up = true;
 
-    Message plan;  ///< its part of the last one
+    Message plan;                 ///< its part of the last one
+    bool kept = false;            ///< the pages that it was to keep
+    std::size_t extra_pages = 0;  ///< beyond those that the scheduler knows of
     std::unique_ptr<worker::Stage> stage;
     std::unique_ptr<FakeModel> model;
     std::vector<std::shared_ptr<transport::Connection>> inbound;
@@ -86,6 +91,19 @@ class LivingCluster::Receiver final : public transport::Receiver {
         if (closed) closed();
     }
 };
+
+using KeptSequences = std::vector<engine::KeptSequence>;
+
+/// What follows a message.
+inline KeptSequences read_kept(std::span<const std::byte> head, std::size_t message_bytes) {
+    KeptSequences kept;
+    for (auto rest = head.subspan(message_bytes); rest.size() >= 16; rest = rest.subspan(16)) {
+        std::uint64_t values[2];
+        std::memcpy(values, rest.data(), sizeof values);
+        kept.push_back({SeqId(values[0]), static_cast<std::uint32_t>(values[1])});
+    }
+    return kept;
+}
 
 template <typename M>
 M read_message(std::span<const std::byte> head) {

@@ -20,7 +20,7 @@ LivingScenario random_life(std::uint64_t seed) {
     for (auto more = random.between(1, 3); more > 0; --more) {
         const auto at = nanoseconds(random.below(120'000'000));
         const auto length = nanoseconds(5ms) + nanoseconds(random.below(150'000'000));
-        s.faults.push_back({.kind = static_cast<FaultKind>(random.below(3)),
+        s.faults.push_back({.kind = static_cast<FaultKind>(random.below(4)),
                             .node = random.below(s.nodes),
                             .at = at,
                             .until = at + length});

@@ -6,13 +6,32 @@
 
 namespace potluck::worker {
 
-LoadJob load_job(const StagePart& part, const proto::Plan& p, const ModelFiles& files) {
+namespace {
+
+/// Null if the part is to keep nothing.
+std::shared_ptr<const engine::KeepRequest> keep_request(const proto::Keep& keep,
+                                                        const model::ShardSpec& part) {
+    if (keep.epoch() == 0 || keep.from_layer() >= part.end) return nullptr;
+    auto request = std::make_shared<engine::KeepRequest>();
+    request->epoch = Epoch(keep.epoch());
+    request->from = keep.from_layer();
+    for (const auto& kept : keep.sequences())
+        request->sequences.push_back({SeqId(kept.seq()), kept.positions()});
+    return request;
+}
+
+}  // namespace
+
+LoadJob load_job(const StagePart& part, const proto::Prepare& prepare, const ModelFiles& files) {
+    const proto::Plan& p = prepare.plan();
     engine::ShardOptions shard;
     shard.part = {part.layer_begin, part.layer_end, part.embedding, part.head};
     shard.max_rows = p.max_batch_rows();
     shard.max_length = p.context();
     shard.kv_pages = p.kv_pages();
     shard.kv = part.kv;
+    shard.epoch = Epoch(p.epoch());
+    shard.keep = keep_request(prepare.keep(), shard.part);
     const std::size_t in = part.config.input_width;
     const std::size_t out = part.config.output_width;
     const ModelPart wanted{p.model(), shard.part, part.rotary};
@@ -20,6 +39,7 @@ LoadJob load_job(const StagePart& part, const proto::Plan& p, const ModelFiles& 
             &files](const LoadContext& context) -> Result<std::unique_ptr<engine::StageModel>> {
         engine::ShardOptions options = shard;
         options.cancelled = context.cancelled;
+        options.keeper = &context.pages;
         POTLUCK_ASSIGN(
             auto file,
             files.open(wanted, context.cancelled, [&](const weights::Transfer& transfer) {

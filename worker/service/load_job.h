@@ -12,7 +12,7 @@
 namespace potluck::worker {
 
 /// Of its arguments it needs only `files` after the call.
-LoadJob load_job(const StagePart& part, const proto::Plan& plan, const ModelFiles& files);
+LoadJob load_job(const StagePart& part, const proto::Prepare& prepare, const ModelFiles& files);
 
 proto::Control progress_message(const proto::FrameRoute& route, const LoadState& state);
 
