@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/page_keeper.h"
+#include "engine/weight_pool.h"
 #include "tests/unit/engine/support.h"
 
 namespace potluck::engine {
