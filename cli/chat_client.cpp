@@ -240,11 +240,13 @@ Status stream_chat(const ChatOptions& options,
     }
 }
 
-Result<std::string> http_get(const std::string& host, std::uint16_t port, const std::string& path,
-                             const std::string& key) {
+namespace {
+
+Result<std::string> ask(http::verb verb, const std::string& host, std::uint16_t port,
+                        const std::string& path, std::string body_sent, const std::string& key) {
     try {
         Call call(host, port);
-        POTLUCK_TRY(call.send(http::verb::get, path, "", key));
+        POTLUCK_TRY(call.send(verb, path, std::move(body_sent), key));
         POTLUCK_ASSIGN(std::string body, call.whole_body());
         error_code ec;
         const json::value value = json::parse(body, ec);
@@ -252,8 +254,20 @@ Result<std::string> http_get(const std::string& host, std::uint16_t port, const 
             return error(code_of(call.status()), *message);
         return body;
     } catch (const std::exception& e) {
-        return error(ErrorCode::kInternal, fmt::format("GET {}: {}", path, e.what()));
+        return error(ErrorCode::kInternal, fmt::format("{}: {}", path, e.what()));
     }
+}
+
+}  // namespace
+
+Result<std::string> http_get(const std::string& host, std::uint16_t port, const std::string& path,
+                             const std::string& key) {
+    return ask(http::verb::get, host, port, path, "", key);
+}
+
+Result<std::string> http_post(const std::string& host, std::uint16_t port, const std::string& path,
+                              const boost::json::object& body, const std::string& key) {
+    return ask(http::verb::post, host, port, path, json::serialize(body), key);
 }
 
 }  // namespace potluck::cli

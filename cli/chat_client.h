@@ -36,4 +36,8 @@ Status stream_chat(const ChatOptions& options,
 Result<std::string> http_get(const std::string& host, std::uint16_t port, const std::string& path,
                              const std::string& key = {});
 
+/// The same of POST `path` with a JSON body.
+Result<std::string> http_post(const std::string& host, std::uint16_t port, const std::string& path,
+                              const boost::json::object& body, const std::string& key = {});
+
 }  // namespace potluck::cli

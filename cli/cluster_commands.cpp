@@ -25,11 +25,12 @@
 #include "cli/devices.h"
 #include "cli/failure.h"
 #include "cli/local_workers.h"
+#include "cli/speculation.h"
 #include "cli/state_directory.h"
 #include "coordinator/api/server.h"
 #include "coordinator/service/coordinator_service.h"
 #include "coordinator/service/enrolment_desk.h"
-#include "coordinator/speculate/speculator.h"
+#include "coordinator/service/node_certificates.h"
 #include "coordinator/store/store.h"
 #include "security/state_files.h"
 #include "transport/address.h"
@@ -44,8 +45,10 @@ constexpr std::uint32_t kLargestChunk = 512;
 /// A coordinator with its API on one loop.
 struct Coordinator {
     boost::asio::io_context loop{1};
+    std::shared_ptr<security::Standing> standing;
     std::unique_ptr<coordinator::EnrolmentDesk> desk;
-    std::unique_ptr<transport::Transport> transport;
+    std::unique_ptr<transport::TlsTransport> transport;
+    std::unique_ptr<coordinator::NodeCertificates> certificates;
     std::unique_ptr<coordinator::CoordinatorService> service;
     std::unique_ptr<coordinator::ApiServer> api;
 };
@@ -63,12 +66,38 @@ std::chrono::milliseconds milliseconds(double seconds) {
     return std::chrono::ceil<std::chrono::milliseconds>(std::chrono::duration<double>(seconds));
 }
 
-/// `desk`: whether machines without a certificate may ask for one. `knowledge`: what is remembered.
+std::chrono::seconds certificate_validity(const ClusterOptions& options) {
+    return std::chrono::ceil<std::chrono::seconds>(
+        std::chrono::duration<double, std::ratio<3600>>(options.certificate_hours));
+}
+
+/// Who may join, whose certificates are renewed and whose are revoked, from the cluster's
+/// directory.
+void open_offices(Coordinator& c, const ClusterOptions& options,
+                  const security::ClusterState& cluster, const std::string& directory) {
+    c.desk = std::make_unique<coordinator::EnrolmentDesk>(c.loop, cluster.authority,
+                                                          security::open_registry(directory),
+                                                          certificate_validity(options));
+    c.certificates = std::make_unique<coordinator::NodeCertificates>(
+        c.loop, coordinator::NodeCertificatesOptions{
+                    .authority = cluster.authority,
+                    .registry = security::open_registry(directory),
+                    .standing = c.standing,
+                    .validity = certificate_validity(options),
+                    .keep_own =
+                        [directory](const security::Credentials& renewed) {
+                            return security::replace_coordinator(directory, renewed);
+                        },
+                    .cut =
+                        [&c] {
+                            if (c.transport) c.transport->cut_revoked();
+                        }});
+}
+
+/// `knowledge`: what is remembered.
 Status start(Coordinator& c, const ClusterOptions& options, const security::ClusterState& cluster,
-             const std::string& listen, std::unique_ptr<coordinator::EnrolmentDesk> desk,
-             coordinator::KnowledgeOptions knowledge) {
-    c.desk = std::move(desk);
-    transport::TlsOptions tls{.credentials = cluster.coordinator};
+             const std::string& listen, coordinator::KnowledgeOptions knowledge) {
+    transport::TlsOptions tls{.standing = c.standing};
     if (c.desk) tls.on_anonymous = [&c](auto connection) { c.desk->accept(std::move(connection)); };
     POTLUCK_ASSIGN(c.transport, transport::make_tls_transport(c.loop, std::move(tls)));
     coordinator::CoordinatorOptions settings;
@@ -90,16 +119,15 @@ Status start(Coordinator& c, const ClusterOptions& options, const security::Clus
     settings.scheduler.prefill_chunk = options.prefill_chunk;
     settings.scheduler.queue_limit = options.queue_limit;
     settings.scheduler.speculation = options.speculation;
-    settings.speculation = coordinator::make_speculator({.test_drafters = options.test_drafters});
-    if (!settings.speculation->knows(options.speculation)) {
-        return error(ErrorCode::kInvalidArgument,
-                     fmt::format("--speculation: '{}' is neither off, auto nor a drafter",
-                                 options.speculation));
-    }
+    POTLUCK_ASSIGN(settings.speculation, make_speculation(options));
     settings.scheduler.patience = milliseconds(options.patience_s);
     settings.silence = std::chrono::milliseconds(options.silence_ms);
     settings.knowledge = std::move(knowledge);
     settings.knowledge.cluster_id = cluster.id;
+    settings.knowledge.refused = [&c] {
+        return c.transport->refused() + (c.desk ? c.desk->refused() : 0);
+    };
+    settings.certificates = c.certificates.get();
     if (options.objective) settings.knowledge.objective = *options.objective;
     coordinator::CoordinatorEvents events;
     events.on_status = [](const std::string& status) {
@@ -213,11 +241,11 @@ int run_up(const ClusterOptions& options) {
     const auto cluster = security::make_cluster("127.0.0.1:0", now);
     if (!cluster) return fail(cluster.error());
     Coordinator c;
+    c.standing = std::make_shared<security::Standing>(cluster->coordinator);
     // Who asks for so many workers on this machine wants them all to work.
     coordinator::KnowledgeOptions knowledge{.objective = planner::Objective::kThroughput,
                                             .use_all = true};
-    if (auto started = start(c, options, *cluster, "127.0.0.1:0", nullptr, std::move(knowledge));
-        !started)
+    if (auto started = start(c, options, *cluster, "127.0.0.1:0", std::move(knowledge)); !started)
         return fail(started.error());
     // The workers share this machine: each may take its part of what is free now.
     auto probe = make_devices("cpu", {.threads = 1});
@@ -252,11 +280,6 @@ int run_coordinator(const ClusterOptions& options) {
     if (!directory) return fail(directory.error());
     const auto cluster = security::read_cluster(*directory);
     if (!cluster) return fail(cluster.error());
-    auto proved =
-        security::check_credentials(cluster->coordinator, std::chrono::system_clock::now());
-    if (!proved)
-        return fail(
-            {proved.error().code, "the coordinator's certificate: " + proved.error().message});
     std::string listen = options.listen;
     if (listen.empty()) {
         const auto address = transport::parse_address(cluster->address);
@@ -264,15 +287,20 @@ int run_coordinator(const ClusterOptions& options) {
         listen = fmt::format(":{}", address->port);
     }
     Coordinator c;
-    auto desk = std::make_unique<coordinator::EnrolmentDesk>(c.loop, cluster->authority,
-                                                             security::open_registry(*directory));
+    c.standing = std::make_shared<security::Standing>(cluster->coordinator);
+    open_offices(c, options, *cluster, *directory);
+    // An old certificate was renewed by now.
+    auto proved =
+        security::check_credentials(*c.standing->credentials(), std::chrono::system_clock::now());
+    if (!proved)
+        return fail(
+            {proved.error().code, "the coordinator's certificate: " + proved.error().message});
     coordinator::KnowledgeOptions knowledge{.use_all = options.use_all};
     auto store = coordinator::store::open_sqlite_store(
         (std::filesystem::path(*directory) / coordinator::store::kStoreFile).string(), cluster->id);
     if (!store) return fail(store.error());
     knowledge.store = std::move(*store);
-    if (auto started = start(c, options, *cluster, listen, std::move(desk), std::move(knowledge));
-        !started)
+    if (auto started = start(c, options, *cluster, listen, std::move(knowledge)); !started)
         return fail(started.error());
     std::cout << fmt::format(
                      "cluster {}: listening at {}; workers join with: potluck worker --join TOKEN "

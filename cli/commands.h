@@ -125,6 +125,14 @@ struct PlanCommandOptions {
 };
 int run_plan(const PlanCommandOptions& options);
 
+/// A table of n-grams for ClusterOptions::static_table.
+struct SpeculationTableOptions {
+    std::string model;
+    std::vector<std::string> texts;  ///< files
+    std::string out;
+};
+int run_speculation_table(const SpeculationTableOptions& options);
+
 int run_tokenize(const std::string& model);
 int run_inspect_command(const std::string& model, bool tensors);
 
@@ -153,11 +161,16 @@ struct ClusterOptions {
     bool share_prefixes = false;
     std::string speculation = "auto";  ///< of requests that do not say: off, auto or a drafter
     bool test_drafters = false;        ///< those for benchmarks too
-    std::uint32_t queue_limit = 256;   ///< requests that wait; more are refused
-    double queue_timeout_s = 600;      ///< 0: none
+    std::string draft_model;           ///< GGUF file of a drafter; empty: none
+    std::size_t draft_threads = 1;
+    std::size_t draft_context = 0;    ///< positions; 0: what it was made for, up to a bound
+    std::string static_table;         ///< of ngram_cache; empty: none
+    std::uint32_t queue_limit = 256;  ///< requests that wait; more are refused
+    double queue_timeout_s = 600;     ///< 0: none
     double request_timeout_s = 0;
-    double patience_s = 60;          ///< that requests wait for a pipeline after a loss
-    std::uint32_t silence_ms = 750;  ///< after which a worker is taken for dead
+    double patience_s = 60;           ///< that requests wait for a pipeline after a loss
+    std::uint32_t silence_ms = 750;   ///< after which a worker is taken for dead
+    double certificate_hours = 8760;  ///< of `coordinator`: of those that it signs
     std::string kv_type = "f16";
     RopeOptions rope;
     bool verbose = false;
@@ -182,6 +195,10 @@ struct WorkerCommandOptions {
     std::uint64_t weights_cache_bytes = 0;
     std::uint64_t weights_rate = 0;
     bool no_local_files = false;
+    std::string quiet_hours;               ///< "18:00-23:30,…"; empty: none
+    std::uint64_t yield_memory_below = 0;  ///< bytes that are to stay available; 0: not looked at
+    std::vector<std::string> yield_hooks;  ///< files or commands
+    double yield_calm_s = 60;
     bool verbose = false;
 };
 int run_worker(const WorkerCommandOptions& options);
@@ -233,5 +250,24 @@ struct NodesOptions {
 };
 /// The machines of a running cluster, what they were measured to do, and its plan.
 int run_nodes(const NodesOptions& options);
+
+struct RevokeOptions {
+    std::string dir;
+    std::string node;
+};
+/// The node's certificate counts no more, also in a coordinator that runs.
+int run_nodes_revoke(const RevokeOptions& options);
+
+struct DrainOptions {
+    std::string host = "127.0.0.1";
+    std::uint16_t port = 8080;
+    std::string key;
+    std::string node;
+    bool force = false;  ///< of drain: also if the others cannot hold the model
+    double wait_s = 30;  ///< of drain: for the memory to be given back
+};
+/// Takes a node of a running cluster out of use, or back.
+int run_drain(const DrainOptions& options);
+int run_undrain(const DrainOptions& options);
 
 }  // namespace potluck::cli

@@ -1,4 +1,5 @@
-// The commands that make a cluster and its join tokens: init, token new, token list, token revoke.
+// The commands that say who is of a cluster: init, token new, token list, token revoke, nodes
+// revoke.
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
@@ -136,6 +137,17 @@ int run_token_revoke(const TokenOptions& options) {
     auto revoked =
         security::open_registry(*directory)->change([&](security::Enrolments& enrolments) {
             return enrolments.revoke(options.id);
+        });
+    return revoked ? 0 : fail(revoked.error());
+}
+
+int run_nodes_revoke(const RevokeOptions& options) {
+    const auto directory = state_directory(options.dir);
+    if (!directory) return fail(directory.error());
+    if (auto cluster = security::read_cluster(*directory); !cluster) return fail(cluster.error());
+    auto revoked =
+        security::open_registry(*directory)->change([&](security::Enrolments& enrolments) {
+            return enrolments.revoke_node(options.node);
         });
     return revoked ? 0 : fail(revoked.error());
 }

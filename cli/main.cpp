@@ -13,6 +13,8 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
+#include "cli/neighbour_options.h"
+#include "cli/speculation.h"
 #include "security/enrolments.h"
 
 namespace potluck::cli {
@@ -146,13 +148,7 @@ void add_cluster(CLI::App& command, ClusterOptions& o) {
                     "most prompt tokens per batch; 0: as measured step times say")
         ->check(CLI::Range(0, 4096))
         ->capture_default_str();
-    command
-        .add_option(
-            "--speculation", o.speculation,
-            "who drafts tokens ahead for requests that do not say: off, auto or a drafter's "
-            "name; it changes the time, never a token")
-        ->capture_default_str();
-    command.add_flag("--test-drafters", o.test_drafters)->group("");  // for benchmarks
+    add_speculation_options(command, o);
     auto* keys =
         command.add_option("--keys", o.keys, "file of those who may use the API (potluck key new)");
     command
@@ -203,9 +199,12 @@ struct Program {
     WorkerCommandOptions worker;
     ChatCommandOptions chat, status;
     NodesOptions nodes;
+    RevokeOptions revoke;
+    DrainOptions drain;
     KeyNewOptions key_new;
     InitOptions init;
     TokenOptions token;
+    SpeculationTableOptions speculation_table;
     std::string tokenize_model = default_model();
     std::string inspect_model;
     bool inspect_brief = false;
@@ -226,7 +225,7 @@ Program::Program() {
     app.require_subcommand(1);
     app.set_version_flag("--version", std::string("potluck ") + POTLUCK_VERSION);
     run.local.model = perplexity.local.model = bench.model = plan.model = up.model =
-        coordinator.model = tokenize_model;
+        coordinator.model = speculation_table.model = tokenize_model;
     add_cluster_commands();
     add_init_commands();
     add_client_commands();
@@ -254,6 +253,11 @@ void Program::add_cluster_commands() {
     add_dir(*c, coordinator.dir);
     c->add_option("--listen", coordinator.listen,
                   "where workers join; default: the port of `potluck init`, on all addresses");
+    c->add_option(
+         "--certificate-hours", coordinator.certificate_hours,
+         "how long certificates count that it signs; workers renew them when a third is left")
+        ->check(CLI::Range(0.001, 87600.0))
+        ->capture_default_str();
     c->add_flag("--use-all", coordinator.use_all,
                 "give every device a stage, also where that is slower");
     add_weights(*c, coordinator.weights_cache, coordinator.weights_rate,
@@ -290,6 +294,7 @@ void Program::add_cluster_commands() {
         ->transform(CLI::AsSizeValue(false));
     w->add_flag("--no-local-files", worker.no_local_files,
                 "fetch the weights even if the model's file is on this machine");
+    add_owner_options(*w, worker);
     w->add_flag("--verbose,-v", worker.verbose, "say more on stderr");
     w->callback([this] { exit_code = run_worker(worker); });
 }
@@ -351,7 +356,14 @@ void Program::add_client_commands() {
     n->add_option("--key", nodes.key, "for clusters with keys; the variable hides it from ps")
         ->envname("POTLUCK_KEY");
     n->add_flag("--json", nodes.json, "as GET /v1/cluster says it");
-    n->callback([this] { exit_code = run_nodes(nodes); });
+    auto* r = n->add_subcommand("revoke", "Shut a machine out: its certificate counts no more");
+    add_dir(*r, revoke.dir);
+    r->add_option("node", revoke.node, "its name, as `potluck nodes` shows it")->required();
+    r->callback([this] { exit_code = run_nodes_revoke(revoke); });
+    n->callback([this, r] {
+        if (!r->parsed()) exit_code = run_nodes(nodes);
+    });
+    add_drain_commands(app, drain, exit_code);
 }
 
 void Program::add_key_commands() {
@@ -366,6 +378,7 @@ void Program::add_key_commands() {
         ->transform(CLI::Transformer(std::map<std::string, coordinator::Priority>{
             {"interactive", coordinator::Priority::kInteractive},
             {"batch", coordinator::Priority::kBatch}}));
+    n->add_flag("--admin", limits.admin, "may take nodes out of use: potluck drain");
     n->add_option("--max-requests", limits.max_requests, "requests at once; 0: no limit");
     n->add_option("--requests-per-minute", limits.requests_per_minute, "0: no limit");
     n->add_option("--tokens-per-minute", limits.tokens_per_minute,
@@ -397,6 +410,13 @@ void Program::add_local_commands() {
     auto* t = app.add_subcommand("tokenize", "Token ids of the text on standard input");
     add_model(*t, tokenize_model);
     t->callback([this] { exit_code = run_tokenize(tokenize_model); });
+
+    auto* s = app.add_subcommand("speculation-table",
+                                 "Count what follows what in texts, for --lookup-cache-static");
+    add_model(*s, speculation_table.model);
+    s->add_option("--make", speculation_table.texts, "text files")->required()->type_name("FILE");
+    s->add_option("--out", speculation_table.out, "the table")->required()->type_name("FILE");
+    s->callback([this] { exit_code = run_speculation_table(speculation_table); });
 
     auto* i = app.add_subcommand("inspect", "Show what a model file holds and what is unsupported");
     i->add_option("file", inspect_model, "GGUF file")->required();

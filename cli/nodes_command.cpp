@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <iostream>
+#include <set>
 #include <string>
 
 #include <boost/json.hpp>
@@ -76,6 +77,23 @@ std::string name_of(const json::value& cluster, double id) {
     return "coordinator";
 }
 
+/// Nodes that are not used now, with the reason, and those that are drained and not here.
+std::string out_of_use(const json::value& cluster) {
+    std::string out;
+    std::set<std::string> here;
+    for (const auto& node : list(cluster, "nodes")) {
+        here.insert(text(node, "name"));
+        const auto state = text(node, "state");
+        if (state.empty() || state == "available") continue;
+        out += fmt::format("  {:<16} {:<8} {}\n", text(node, "name"), state, text(node, "why"));
+    }
+    for (const auto& name : list(cluster, "drained")) {
+        if (!name.is_string() || here.contains(std::string(name.get_string()))) continue;
+        out += fmt::format("  {:<16} {:<8} drained\n", std::string(name.get_string()), "not here");
+    }
+    return out.empty() ? out : "\nout of use\n" + out;
+}
+
 std::string to_table(const json::value& cluster) {
     std::string out =
         fmt::format("cluster {}: {}\n\n", text(cluster, "cluster"), text(cluster, "status"));
@@ -86,6 +104,7 @@ std::string to_table(const json::value& cluster) {
         for (const auto& device : list(node, "devices"))
             out += device_line(node, device, index++);
     }
+    out += out_of_use(cluster);
     if (!list(cluster, "links").empty()) out += "\nlinks\n";
     for (const auto& link : list(cluster, "links")) {
         out += fmt::format("  {:<16} {:<16} {:>8.3f} ms  {:>7.3g} Gbit/s\n",

@@ -9,9 +9,12 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <functional>
 #include <iostream>
 #include <optional>
 #include <string>
+#include <thread>
+#include <utility>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -71,15 +74,8 @@ Result<security::JoinToken> read_token(const std::string& option) {
     return security::parse_join_token(text);
 }
 
-/// Gets a certificate and keeps it.
-Result<security::WorkerState> join(const WorkerCommandOptions& options,
-                                   const std::string& directory, security::JoinToken token) {
-    if (!options.coordinator.empty()) token.address = options.coordinator;
-    const std::string name = options.name.empty() ? host_name() : options.name;
-    if (!security::is_node_name(name))
-        return error(ErrorCode::kInvalidArgument,
-                     fmt::format("--name: up to {} letters, digits, '-', '_' and '.'",
-                                 security::kMaxNameBytes));
+Result<security::WorkerState> enrol_once(const security::JoinToken& token,
+                                         const std::string& name) {
     boost::asio::io_context loop(1);
     std::optional<Result<security::WorkerState>> got;
     worker::enrol(loop, token, name, [&](Result<security::WorkerState> result) {
@@ -88,9 +84,34 @@ Result<security::WorkerState> join(const WorkerCommandOptions& options,
     });
     loop.run();
     if (!got) return error(ErrorCode::kInternal, "joining ended without a result");
-    if (!*got) return with_context(std::move(got->error()), "cannot join");
-    POTLUCK_TRY(security::write_worker(directory, **got));
-    return std::move(**got);
+    return std::move(*got);
+}
+
+/// Gets a certificate and keeps it, as soon as there is a coordinator. A refusal is final.
+Result<security::WorkerState> join(const WorkerCommandOptions& options,
+                                   const std::string& directory, security::JoinToken token) {
+    if (!options.coordinator.empty()) token.address = options.coordinator;
+    const std::string name = options.name.empty() ? host_name() : options.name;
+    if (!security::is_node_name(name))
+        return error(ErrorCode::kInvalidArgument,
+                     fmt::format("--name: up to {} letters, digits, '-', '_' and '.'",
+                                 security::kMaxNameBytes));
+    std::string last_problem;
+    for (auto wait = worker::kFirstJoinRetry;;
+         wait = std::min(wait * 2, worker::kLongestJoinRetry)) {
+        auto got = enrol_once(token, name);
+        if (got) {
+            POTLUCK_TRY(security::write_worker(directory, *got));
+            return got;
+        }
+        const Error& why = got.error();
+        if (!worker::may_join_later(why))
+            return with_context(std::move(got.error()), "cannot join");
+        // A machine that boots may be there before its coordinator is.
+        if (std::exchange(last_problem, why.message) != why.message)
+            log::warning("coordinator {}: {}; trying again", token.address, why.message);
+        std::this_thread::sleep_for(wait);
+    }
 }
 
 /// What this worker is, from wherever it knows it. Joins if it has to and can.
@@ -121,6 +142,28 @@ Result<security::WorkerState> credentials(const WorkerCommandOptions& options) {
     return join(options, directory, std::move(token));
 }
 
+/// How a renewed certificate is kept. One that was handed over through a pipe is not: whoever
+/// handed it over has no office that renews, either.
+std::function<Status(const security::Credentials&)> keep_renewed(
+    const WorkerCommandOptions& options, const std::string& coordinator) {
+    if (options.identity_fd >= 0) return {};
+    const auto directory = state_directory(options.dir);
+    if (!directory) return {};
+    return [directory = *directory, coordinator](const security::Credentials& renewed) {
+        return security::write_worker(directory, {coordinator, renewed});
+    };
+}
+
+Result<worker::OwnerOptions> owner_options(const WorkerCommandOptions& options) {
+    worker::OwnerOptions owner{.yield_memory_below = options.yield_memory_below,
+                               .hooks = options.yield_hooks,
+                               .calm = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                   std::chrono::duration<double>(options.yield_calm_s))};
+    if (options.quiet_hours.empty()) return owner;
+    POTLUCK_ASSIGN(owner.quiet, worker::parse_quiet_hours(options.quiet_hours));
+    return owner;
+}
+
 /// Measures each device, or recalls what was measured before. A device that cannot be measured
 /// works all the same.
 void measure(std::vector<worker::WorkerDevice>& devices, bool again) {
@@ -148,6 +191,8 @@ int run_worker(const WorkerCommandOptions& options) {
     log::init(options.verbose ? log::Level::kInfo : log::Level::kWarning, "worker");
     auto devices = make_worker_devices(options.devices, options.cpu);
     if (!devices) return fail(devices.error());
+    auto owner = owner_options(options);
+    if (!owner) return fail(owner.error());
     auto state = credentials(options);
     if (!state) return fail(state.error());
     const auto node = security::check_credentials(state->credentials, system_clock::now());
@@ -159,7 +204,8 @@ int run_worker(const WorkerCommandOptions& options) {
     measure(*devices, options.measure);
     allow_many_files();
     boost::asio::io_context loop(1);
-    auto transport = transport::make_tls_transport(loop, {.credentials = state->credentials});
+    const auto standing = std::make_shared<security::Standing>(state->credentials);
+    auto transport = transport::make_tls_transport(loop, {.standing = standing});
     if (!transport) return fail(transport.error());
     const std::string& coordinator =
         options.coordinator.empty() ? state->coordinator : options.coordinator;
@@ -167,15 +213,19 @@ int run_worker(const WorkerCommandOptions& options) {
                                    .coordinator = coordinator,
                                    .listen = options.listen,
                                    .memory_bytes = options.memory_bytes,
-                                   .silence = std::chrono::milliseconds(options.silence_ms)};
+                                   .silence = std::chrono::milliseconds(options.silence_ms),
+                                   .owner = std::move(*owner)};
     settings.files = {
         .local_files = !options.no_local_files,
         .cache = options.weights_cache.empty() ? cache_directory() : options.weights_cache,
         .cache_bytes = options.weights_cache_bytes,
         .serve_rate = options.weights_rate,
-        .transport = [credentials = state->credentials](auto& of_fetch) {
-            return transport::make_tls_transport(of_fetch, {.credentials = credentials});
+        .transport = [standing](auto& of_fetch) {
+            return transport::make_tls_transport(of_fetch, {.standing = standing});
         }};
+    settings.certificates = {.standing = standing,
+                             .keep = keep_renewed(options, state->coordinator),
+                             .cut = [&transport] { (*transport)->cut_revoked(); }};
     auto service = worker::WorkerService::start(loop, **transport, std::move(settings),
                                                 std::move(*devices), [&loop] { loop.stop(); });
     if (!service) return fail(service.error());

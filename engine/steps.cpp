@@ -1,5 +1,6 @@
 #include "engine/steps.h"
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 
@@ -70,12 +71,7 @@ class Binder {
         const std::byte* activations = reinterpret_cast<const std::byte*>(at(node.a));
         if (quantised) {
             activations = c_.memory.activations->data();
-            if (quantised_ != node.a) {  // products of the same value share its int8 form
-                push(kernels::QuantizeArgs{.x = at(node.a),
-                                           .columns = width(node.a),
-                                           .out = c_.memory.activations->data()});
-                quantised_ = node.a;
-            }
+            if (quantised_ != node.a) quantize(node.a);
         }
         const kernels::MatmulArgs product{.weight = weight,
                                           .activations = activations,
@@ -92,6 +88,42 @@ class Binder {
         }
         group->products[group->n_products++] = product;
         multiplied_ = node.a;
+    }
+
+    /// The int8 form of `v`, which products of the same value share. If only products read `v` and
+    /// the last step made it, the two become one step.
+    void quantize(model::ValueId v) {
+        std::byte* const out = c_.memory.activations->data();
+        quantised_ = v;
+        if (!steps_.empty() && only_multiplied(v)) {
+            SizedStep& last = steps_.back();
+            const auto* norm = std::get_if<kernels::RmsNormArgs>(&last.step);
+            if (norm != nullptr && norm->out == at(v) && norm->width == width(v)) {
+                last.step = kernels::RmsNormQuantizeArgs{.norm = *norm, .out = out};
+                return;
+            }
+            const auto* swiglu = std::get_if<kernels::SwigluArgs>(&last.step);
+            if (swiglu != nullptr && swiglu->out == at(v)) {
+                last.step =
+                    kernels::SwigluQuantizeArgs{.swiglu = *swiglu, .columns = width(v), .out = out};
+                return;
+            }
+        }
+        push(kernels::QuantizeArgs{.x = at(v), .columns = width(v), .out = out});
+    }
+
+    /// Nothing but quantised products reads `v`.
+    bool only_multiplied(model::ValueId v) const {
+        if (v == c_.graph.output) return false;
+        const auto reads_values = [&](const Node& node) {
+            if (node.a != v && node.b != v && node.c != v) return false;
+            return node.kind != NodeKind::kMatmul ||
+                   kernels::activation_form(matrix(node.weight)->type()) !=
+                       kernels::ActivationForm::kInt8x32;
+        };
+        // What made `v` has it as its out, which is no reading.
+        return std::none_of(c_.graph.body.begin(), c_.graph.body.end(), reads_values) &&
+               std::none_of(c_.graph.head.begin(), c_.graph.head.end(), reads_values);
     }
 
     void rotate(const Node& node) {
@@ -153,6 +185,18 @@ struct Caller {
     Status operator()(kernels::AttentionArgs a) const { return rows(ops.attention, a); }
     Status operator()(kernels::SwigluArgs a) const { return values(ops.swiglu, a); }
     Status operator()(kernels::AddArgs a) const { return values(ops.add, a); }
+    Status operator()(kernels::RmsNormQuantizeArgs a) const {
+        a.norm.n_rows = n;
+        if (ops.rms_norm_quantize != nullptr) return ops.rms_norm_quantize(stream, a);
+        POTLUCK_TRY(ops.rms_norm(stream, a.norm));
+        return quantize_rows(a.norm.out, n, a.norm.width, a.out);
+    }
+    Status operator()(kernels::SwigluQuantizeArgs a) const {
+        a.swiglu.n = n;
+        if (ops.swiglu_quantize != nullptr) return ops.swiglu_quantize(stream, a);
+        POTLUCK_TRY(ops.swiglu(stream, a.swiglu));
+        return quantize_rows(a.swiglu.out, n / a.columns, a.columns, a.out);
+    }
 
   private:
     template <typename Args>
@@ -164,6 +208,10 @@ struct Caller {
     Status values(kernels::Op<Args> op, Args& a) const {
         a.n = n;
         return op(stream, a);
+    }
+    Status quantize_rows(const float* x, std::size_t n_rows, std::size_t columns,
+                         std::byte* out) const {
+        return ops.quantize(stream, {.x = x, .n_rows = n_rows, .columns = columns, .out = out});
     }
 };
 

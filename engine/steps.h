@@ -19,7 +19,8 @@ namespace potluck::engine {
 
 using Step = std::variant<kernels::EmbedArgs, kernels::RmsNormArgs, kernels::QuantizeArgs,
                           kernels::MatmulGroupArgs, kernels::RopeArgs, kernels::KvStoreArgs,
-                          kernels::AttentionArgs, kernels::SwigluArgs, kernels::AddArgs>;
+                          kernels::AttentionArgs, kernels::SwigluArgs, kernels::AddArgs,
+                          kernels::RmsNormQuantizeArgs, kernels::SwigluQuantizeArgs>;
 
 /// A call and how much of its size comes with each row: groups for norms, values for sums.
 struct SizedStep {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
@@ -10,19 +11,25 @@
 
 namespace potluck::links {
 
-proto::Hello make_hello(proto::Hello::Role role, std::string node_name) {
+proto::Hello make_hello(proto::Hello::Role role, std::string node_name,
+                        proto::WireVersions versions) {
     proto::Hello hello;
-    hello.set_version_min(proto::kWireVersionMin);
-    hello.set_version_max(proto::kWireVersionMax);
+    hello.set_version_min(versions.min());
+    hello.set_version_max(versions.max());
     hello.set_role(role);
     hello.set_node_name(proto::to_utf8(node_name));
     return hello;
 }
 
-Result<std::uint16_t> check_hello(const proto::Hello& hello) {
-    if (!hello.refused().empty()) return error(ErrorCode::kPeerLost, "refused: " + hello.refused());
-    return proto::negotiate(proto::kWireVersionMin, proto::kWireVersionMax, hello.version_min(),
-                            hello.version_max());
+bool has_feature(const proto::Hello& hello, const char* feature) {
+    return std::ranges::find(hello.features(), feature) != hello.features().end();
+}
+
+Result<const proto::WireLayout*> check_hello(const proto::Hello& hello,
+                                             proto::WireVersions versions) {
+    if (!hello.refused().empty())
+        return error(ErrorCode::kInvalidArgument, "refused: " + hello.refused());
+    return versions.negotiate(hello.version_min(), hello.version_max());
 }
 
 std::shared_ptr<ControlLink> ControlLink::attach(std::shared_ptr<transport::Connection> connection,
@@ -108,18 +115,18 @@ namespace {
 
 /// Says Hello on a new connection and waits for the answer.
 void greet(std::shared_ptr<transport::Connection> connection, const std::string& address,
-           const proto::Hello& hello, const transport::DialHandler& on_done) {
+           const proto::Hello& hello, const GreetHandler& on_done, proto::WireVersions versions) {
     auto link = std::make_shared<std::shared_ptr<ControlLink>>();
     ControlLink::Handler handler;
-    handler.on_message = [link, on_done, address](const proto::Control& message) {
+    handler.on_message = [link, on_done, address, versions](const proto::Control& message) {
         const auto greeted = std::exchange(*link, nullptr);
-        const auto version =
+        auto version =
             message.has_hello()
-                ? check_hello(message.hello())
-                : Result<std::uint16_t>(error(ErrorCode::kCorrupt, "no greeting came"));
-        if (version) return on_done(greeted->release());
+                ? check_hello(message.hello(), versions)
+                : Result<const proto::WireLayout*>(error(ErrorCode::kCorrupt, "no greeting came"));
+        if (version) return on_done(Greeted{greeted->release(), *version});
         greeted->close();
-        on_done(with_context(version.error(), address));
+        on_done(with_context(std::move(version.error()), address));
     };
     handler.on_closed = [link, on_done, address](const Error& reason) {
         link->reset();
@@ -128,6 +135,8 @@ void greet(std::shared_ptr<transport::Connection> connection, const std::string&
     *link = ControlLink::attach(std::move(connection), std::move(handler));
     proto::Control greeting;
     *greeting.mutable_hello() = hello;
+    greeting.mutable_hello()->set_version_min(versions.min());
+    greeting.mutable_hello()->set_version_max(versions.max());
     if (auto sent = (*link)->send(greeting); !sent) {
         std::exchange(*link, nullptr)->close();
         on_done(with_context(std::move(sent.error()), address));
@@ -138,10 +147,10 @@ void greet(std::shared_ptr<transport::Connection> connection, const std::string&
 
 void dial_and_greet(transport::Transport& transport, const Destination& to,
                     const transport::Limits& limits, std::chrono::milliseconds timeout,
-                    const proto::Hello& hello, transport::DialHandler on_done) {
+                    const proto::Hello& hello, GreetHandler on_done, proto::WireVersions versions) {
     transport.dial(
         to.address, limits, timeout, [=](Result<std::shared_ptr<transport::Connection>> dialled) {
-            if (!dialled) return on_done(std::move(dialled));
+            if (!dialled) return on_done(tl::make_unexpected(std::move(dialled.error())));
             const auto found = (*dialled)->identity();
             if (found != to.node) {
                 (*dialled)->close();
@@ -149,7 +158,7 @@ void dial_and_greet(transport::Transport& transport, const Destination& to,
                     error(ErrorCode::kPeerLost, fmt::format("{} is {}, not {}", to.address,
                                                             to_string(found), to_string(to.node))));
             }
-            greet(std::move(*dialled), to.address, hello, on_done);
+            greet(std::move(*dialled), to.address, hello, on_done, versions);
         });
 }
 

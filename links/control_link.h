@@ -11,15 +11,23 @@
 
 #include "base/result.h"
 #include "proto/control.h"
+#include "proto/frame.h"
 #include "security/identity.h"
 #include "transport/api.h"
 
 namespace potluck::links {
 
-/// Our own Hello: versions and software filled in.
-proto::Hello make_hello(proto::Hello::Role role, std::string node_name);
+/// In a Hello: the messages about certificates (Revoked, Renew, Renewed) are understood; from a
+/// coordinator also that it can renew them.
+inline constexpr const char* kCertificatesFeature = "certificates";
+bool has_feature(const proto::Hello& hello, const char* feature);
+
+/// Our own Hello: versions filled in.
+proto::Hello make_hello(proto::Hello::Role role, std::string node_name,
+                        proto::WireVersions versions = proto::wire_versions());
 /// The version to speak with a peer, or why we cannot.
-Result<std::uint16_t> check_hello(const proto::Hello& hello);
+Result<const proto::WireLayout*> check_hello(const proto::Hello& hello,
+                                             proto::WireVersions versions = proto::wire_versions());
 
 /// Decodes control messages and hands them over; closes on what is none.
 class ControlLink : public transport::Receiver, public std::enable_shared_from_this<ControlLink> {
@@ -68,11 +76,19 @@ struct Destination {
     security::NodeIdentity node;
 };
 
-/// Dials, checks who answers, says Hello and waits for a welcome. `on_done` gets the greeted
-/// connection, or why there is none.
+/// A connection whose ends have greeted one another.
+struct Greeted {
+    std::shared_ptr<transport::Connection> connection;
+    const proto::WireLayout* wire = &proto::kWireV1;  ///< the version that both speak
+};
+using GreetHandler = std::function<void(Result<Greeted>)>;
+
+/// Dials, checks who answers, says Hello (with these versions) and waits for a welcome. `on_done`
+/// gets the greeted connection, or why there is none.
 void dial_and_greet(transport::Transport& transport, const Destination& to,
                     const transport::Limits& limits, std::chrono::milliseconds timeout,
-                    const proto::Hello& hello, transport::DialHandler on_done);
+                    const proto::Hello& hello, GreetHandler on_done,
+                    proto::WireVersions versions = proto::wire_versions());
 
 /// "kitchen", "the coordinator" or "somebody unknown".
 std::string to_string(const security::NodeIdentity& node);

@@ -150,10 +150,10 @@ LinkProbe::LinkProbe(transport::Transport& transport, Destination to, const std:
     : impl_(std::make_shared<Impl>(std::move(done))) {
     dial_and_greet(transport, to, probe_limits(), kDialTimeout,
                    make_hello(proto::Hello::PROBE, own_name),
-                   [impl = impl_](Result<std::shared_ptr<transport::Connection>> greeted) {
+                   [impl = impl_](Result<Greeted> greeted) {
                        if (!greeted) return impl->finish(tl::make_unexpected(greeted.error()));
-                       if (!impl->done) return (*greeted)->close();
-                       impl->begin(std::move(*greeted));
+                       if (!impl->done) return greeted->connection->close();
+                       impl->begin(std::move(greeted->connection));
                    });
 }
 

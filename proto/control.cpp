@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/message.h>
+#include <google/protobuf/stubs/logging.h>
 
 #include <algorithm>
 #include <climits>
@@ -126,6 +127,9 @@ Result<Control> decode_control(std::span<const std::byte> head) {
         return error(ErrorCode::kCorrupt, fmt::format("control: {} bytes are more than {}",
                                                       body.size(), kMaxControlBytes));
     }
+    // The library would write a line to stderr for every string that is not UTF-8: what strangers
+    // send must not fill a log.
+    const google::protobuf::LogSilencer quiet;
     Control message;
     if (!message.ParseFromArray(body.data(), static_cast<int>(body.size()))) {
         return error(ErrorCode::kCorrupt, "control: the message cannot be parsed");

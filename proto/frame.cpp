@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <string>
 
 #include "base/check.h"
+#include "proto/control.h"
 #include "proto/operations.h"
 #include "proto/wire.h"
 
@@ -35,9 +37,9 @@ Status check_zero(const char* field, std::uint64_t value, FrameKind kind) {
 }
 
 /// Bytes of the head up to its padding. Only after the bounds were checked: no sum overflows then.
-std::size_t content_bytes(const FrameHeader& h) {
+std::size_t content_bytes(const FrameHeader& h, const WireLayout& wire) {
     const std::size_t row_bytes = h.kind == FrameKind::kRows ? kRowBytes : kResultRowBytes;
-    return kFrameHeaderBytes + h.operations_bytes + h.n_rows * row_bytes +
+    return wire.header_bytes + h.operations_bytes + h.n_rows * row_bytes +
            h.n_entries * kEntryBytes;
 }
 
@@ -45,9 +47,9 @@ std::size_t padded(std::size_t bytes) {
     return (bytes + kPayloadAlignment - 1) / kPayloadAlignment * kPayloadAlignment;
 }
 
-Status check_kind(std::uint16_t number) {
-    const auto kind = static_cast<FrameKind>(number);
-    switch (kind) {
+Status check_kind(const FrameHeader& h) {
+    const auto number = static_cast<std::uint16_t>(h.kind);
+    switch (h.kind) {
         case FrameKind::kRows:
         case FrameKind::kResult:
             return {};
@@ -56,7 +58,7 @@ Status check_kind(std::uint16_t number) {
         case FrameKind::kTap:
             return error(ErrorCode::kUnsupported,
                          fmt::format("header.kind: {} ({}) is reserved in wire version {}", number,
-                                     to_string(kind), kWireVersionMax));
+                                     to_string(h.kind), h.version));
     }
     return error(ErrorCode::kUnsupported, fmt::format("header.kind: {} is unknown", number));
 }
@@ -83,8 +85,8 @@ Status check_counts(const FrameHeader& h) {
     return {};
 }
 
-Status check_size(const FrameHeader& h, std::size_t head_bytes) {
-    const std::size_t expected = padded(content_bytes(h));
+Status check_size(const FrameHeader& h, const WireLayout& wire, std::size_t head_bytes) {
+    const std::size_t expected = padded(content_bytes(h, wire));
     if (head_bytes == expected) return {};
     return corrupt(
         fmt::format("head: {} bytes, but its header's counts make {}", head_bytes, expected));
@@ -103,7 +105,8 @@ Status expect_kind(const FrameHeader& header, FrameKind kind) {
                                to_string(kind)));
 }
 
-void encode_header(const FrameHeader& h, WireWriter& out) {
+void write_v1(const FrameHeader& h, std::span<std::byte> space) {
+    WireWriter out(space);
     out.u32(kFrameMagic);
     out.u16(h.version);
     out.u16(static_cast<std::uint16_t>(h.kind));
@@ -120,8 +123,34 @@ void encode_header(const FrameHeader& h, WireWriter& out) {
     out.u64(h.payload_bytes);
 }
 
+Status read_v1(std::span<const std::byte> bytes, FrameHeader& h) {
+    WireReader in(bytes);
+    if (const std::uint32_t magic = in.u32(); magic != kFrameMagic) {
+        return corrupt(fmt::format("header.magic: {:#010x} is not a data frame's", magic));
+    }
+    h.version = in.u16();
+    if (h.version != 1) {
+        return error(ErrorCode::kUnsupported,
+                     fmt::format("header.version: {}, this link speaks 1", h.version));
+    }
+    h.kind = static_cast<FrameKind>(in.u16());
+    h.epoch = Epoch(in.u64());
+    h.pipeline = PipelineId(in.u32());
+    h.stage = StageIndex(in.u32());
+    h.batch = BatchId(in.u64());
+    h.n_operations = in.u32();
+    h.operations_bytes = in.u32();
+    h.n_rows = in.u32();
+    h.n_entries = in.u32();
+    h.row_width = in.u32();
+    h.codec = static_cast<Codec>(in.u32());
+    h.payload_bytes = in.u64();
+    return {};
+}
+
 FrameHeader make_header(const FrameRoute& route, FrameKind kind, BatchId batch) {
     FrameHeader header;
+    header.version = route.wire->version;
     header.kind = kind;
     header.epoch = route.epoch;
     header.pipeline = route.pipeline;
@@ -131,11 +160,12 @@ FrameHeader make_header(const FrameRoute& route, FrameKind kind, BatchId batch) 
 }
 
 /// Sizes `out` and fills all of it with zeros, which is what the padding needs.
-void prepare(const FrameHeader& header, std::vector<std::byte>& out) {
+void prepare(const FrameHeader& header, const WireLayout& wire, std::vector<std::byte>& out) {
     const bool fits = check_counts(header).has_value();
     POTLUCK_CHECK(fits);
     out.clear();
-    out.resize(padded(content_bytes(header)));
+    out.resize(padded(content_bytes(header, wire)));
+    wire.write(header, std::span(out).first(wire.header_bytes));
 }
 
 Status decode_row(WireReader& in, std::size_t index, Row& row) {
@@ -209,43 +239,36 @@ std::string_view to_string(FrameKind kind) {
     return "unknown";
 }
 
-Result<FrameHeader> decode_header(std::span<const std::byte> head) {
-    if (head.size() < kFrameHeaderBytes) {
+constinit const WireLayout kWireV1{1, kFrameHeaderBytes, write_v1, read_v1};
+
+WireVersions wire_versions() {
+    static constexpr const WireLayout* kLayouts[] = {&kWireV1};
+    static_assert(std::size(kLayouts) == kWireVersionMax - kWireVersionMin + 1);
+    return WireVersions(kLayouts);
+}
+
+Result<const WireLayout*> WireVersions::negotiate(std::uint32_t peer_min,
+                                                  std::uint32_t peer_max) const {
+    POTLUCK_ASSIGN(const std::uint16_t version, proto::negotiate(min(), max(), peer_min, peer_max));
+    return layouts_[version - min()];
+}
+
+Result<FrameHeader> decode_header(std::span<const std::byte> head, const WireLayout& wire) {
+    if (head.size() < wire.header_bytes) {
         return corrupt(fmt::format("head: {} bytes are less than a header", head.size()));
     }
     if (head.size() > kMaxHeadBytes) {
         return corrupt(fmt::format("head: {} bytes are more than {}", head.size(), kMaxHeadBytes));
     }
-    WireReader in(head.first(kFrameHeaderBytes));
-    if (const std::uint32_t magic = in.u32(); magic != kFrameMagic) {
-        return corrupt(fmt::format("header.magic: {:#010x} is not a data frame's", magic));
-    }
     FrameHeader h;
-    h.version = in.u16();
-    if (h.version < kWireVersionMin || h.version > kWireVersionMax) {
-        return error(ErrorCode::kUnsupported,
-                     fmt::format("header.version: {}, this build speaks {} to {}", h.version,
-                                 kWireVersionMin, kWireVersionMax));
+    POTLUCK_TRY(wire.read(head.first(wire.header_bytes), h));
+    POTLUCK_TRY(check_kind(h));
+    if (h.codec != Codec::kF32) {
+        return error(ErrorCode::kUnsupported, fmt::format("header.codec: {} is unknown",
+                                                          static_cast<std::uint32_t>(h.codec)));
     }
-    const std::uint16_t kind = in.u16();
-    POTLUCK_TRY(check_kind(kind));
-    h.kind = static_cast<FrameKind>(kind);
-    h.epoch = Epoch(in.u64());
-    h.pipeline = PipelineId(in.u32());
-    h.stage = StageIndex(in.u32());
-    h.batch = BatchId(in.u64());
-    h.n_operations = in.u32();
-    h.operations_bytes = in.u32();
-    h.n_rows = in.u32();
-    h.n_entries = in.u32();
-    h.row_width = in.u32();
-    const std::uint32_t codec = in.u32();
-    if (codec != static_cast<std::uint32_t>(Codec::kF32)) {
-        return error(ErrorCode::kUnsupported, fmt::format("header.codec: {} is unknown", codec));
-    }
-    h.payload_bytes = in.u64();
     POTLUCK_TRY(check_counts(h));
-    POTLUCK_TRY(check_size(h, head.size()));
+    POTLUCK_TRY(check_size(h, wire, head.size()));
     return h;
 }
 
@@ -260,13 +283,11 @@ void encode_rows(const FrameRoute& route, const Batch& batch, std::uint32_t row_
     header.n_rows = static_cast<std::uint32_t>(batch.rows.size());
     header.row_width = row_width;
     header.payload_bytes = std::uint64_t{header.n_rows} * row_width * sizeof(float);
-    prepare(header, out);
+    prepare(header, *route.wire, out);
 
-    const std::span<std::byte> space(out);
-    WireWriter fixed(space.first(kFrameHeaderBytes));
-    encode_header(header, fixed);
-    encode_operations(batch.operations, space.subspan(kFrameHeaderBytes, operations_bytes));
-    WireWriter rows(space.subspan(kFrameHeaderBytes + operations_bytes));
+    const auto behind = std::span<std::byte>(out).subspan(route.wire->header_bytes);
+    encode_operations(batch.operations, behind.first(operations_bytes));
+    WireWriter rows(behind.subspan(operations_bytes));
     for (const Row& row : batch.rows) {
         rows.u64(row.seq.value);
         rows.u32(row.position);
@@ -277,12 +298,13 @@ void encode_rows(const FrameRoute& route, const Batch& batch, std::uint32_t row_
     }
 }
 
-Status decode_rows(std::span<const std::byte> head, FrameHeader& header, Batch& batch) {
-    POTLUCK_ASSIGN(header, decode_header(head));
+Status decode_rows(std::span<const std::byte> head, FrameHeader& header, Batch& batch,
+                   const WireLayout& wire) {
+    POTLUCK_ASSIGN(header, decode_header(head, wire));
     POTLUCK_TRY(expect_kind(header, FrameKind::kRows));
-    const std::size_t content = content_bytes(header);
+    const std::size_t content = content_bytes(header, wire);
     POTLUCK_TRY(check_padding(head.subspan(content)));
-    WireReader in(head.first(content).subspan(kFrameHeaderBytes));
+    WireReader in(head.first(content).subspan(wire.header_bytes));
     batch.id = header.batch;
     POTLUCK_TRY(decode_operations(in.bytes(header.operations_bytes), header.n_operations,
                                   batch.operations));
@@ -297,10 +319,9 @@ void encode_result(const FrameRoute& route, const StepResult& result, std::vecto
     FrameHeader header = make_header(route, FrameKind::kResult, result.batch);
     header.n_rows = static_cast<std::uint32_t>(result.rows.size());
     header.n_entries = static_cast<std::uint32_t>(result.entries.size());
-    prepare(header, out);
+    prepare(header, *route.wire, out);
 
-    WireWriter writer(out);
-    encode_header(header, writer);
+    WireWriter writer(std::span<std::byte>(out).subspan(route.wire->header_bytes));
     for (const ResultRow& row : result.rows) {
         writer.u64(row.seq.value);
         writer.u32(row.position);
@@ -317,12 +338,13 @@ void encode_result(const FrameRoute& route, const StepResult& result, std::vecto
     }
 }
 
-Status decode_result(std::span<const std::byte> head, FrameHeader& header, StepResult& result) {
-    POTLUCK_ASSIGN(header, decode_header(head));
+Status decode_result(std::span<const std::byte> head, FrameHeader& header, StepResult& result,
+                     const WireLayout& wire) {
+    POTLUCK_ASSIGN(header, decode_header(head, wire));
     POTLUCK_TRY(expect_kind(header, FrameKind::kResult));
-    const std::size_t content = content_bytes(header);
+    const std::size_t content = content_bytes(header, wire);
     POTLUCK_TRY(check_padding(head.subspan(content)));
-    WireReader in(head.first(content).subspan(kFrameHeaderBytes));
+    WireReader in(head.first(content).subspan(wire.header_bytes));
     result.batch = header.batch;
     result.rows.resize(header.n_rows);
     std::uint64_t entries = 0;

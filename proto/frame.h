@@ -1,6 +1,7 @@
 #pragma once
 
-// Data frames: what stages send one another, in version 1 of the wire format.
+// Data frames: what stages send one another, in version 1 of the wire format (other versions:
+// proto/layout.h).
 //
 // A frame is a head and a payload. The head is, little-endian and packed:
 //   FrameHeader   64 bytes
@@ -23,13 +24,14 @@
 #include "base/batch.h"
 #include "base/ids.h"
 #include "base/result.h"
+#include "proto/layout.h"
 
 namespace potluck::proto {
 
 inline constexpr std::uint32_t kFrameMagic = 0x314B4C50;  ///< "PLK1"
 inline constexpr std::uint16_t kWireVersionMin = 1;
 inline constexpr std::uint16_t kWireVersionMax = 1;
-inline constexpr std::size_t kFrameHeaderBytes = 64;
+inline constexpr std::size_t kFrameHeaderBytes = 64;  ///< of version 1
 inline constexpr std::size_t kPayloadAlignment = 64;
 
 // Bounds on what a frame may claim, checked before anything is reserved.
@@ -82,10 +84,13 @@ struct FrameRoute {
     Epoch epoch;
     PipelineId pipeline;
     StageIndex stage;
+    const WireLayout* wire = &kWireV1;  ///< of the link that it goes over
 };
 
-/// Reads and checks the first 64 bytes of a head whose whole size is `head.size()`.
-Result<FrameHeader> decode_header(std::span<const std::byte> head);
+/// Reads and checks the header of a head whose whole size is `head.size()`. `wire` is what was
+/// agreed upon for the link, here and below; frames of other versions are refused.
+Result<FrameHeader> decode_header(std::span<const std::byte> head,
+                                  const WireLayout& wire = kWireV1);
 
 /// Writes the head of a rows frame into `out` (cleared; its capacity is kept, so that a warm buffer
 /// allocates nothing). `row_width` is 0 if no payload follows.
@@ -93,10 +98,12 @@ void encode_rows(const FrameRoute& route, const Batch& batch, std::uint32_t row_
                  std::vector<std::byte>& out);
 /// Reads what encode_rows wrote. Reuses the capacity of `batch`'s vectors. After an error `header`
 /// and `batch` mean nothing.
-Status decode_rows(std::span<const std::byte> head, FrameHeader& header, Batch& batch);
+Status decode_rows(std::span<const std::byte> head, FrameHeader& header, Batch& batch,
+                   const WireLayout& wire = kWireV1);
 
 void encode_result(const FrameRoute& route, const StepResult& result, std::vector<std::byte>& out);
-Status decode_result(std::span<const std::byte> head, FrameHeader& header, StepResult& result);
+Status decode_result(std::span<const std::byte> head, FrameHeader& header, StepResult& result,
+                     const WireLayout& wire = kWireV1);
 
 /// The checks that decode_rows makes of an operation's sampler, for whoever takes one from a
 /// client: kInvalidArgument that names the field.

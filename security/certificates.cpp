@@ -7,6 +7,7 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
+#include <ctime>
 
 #include "security/openssl_pointers.h"
 
@@ -15,8 +16,9 @@ namespace {
 
 constexpr std::string_view kCoordinatorUri = "potluck:coordinator";
 constexpr std::string_view kWorkerUri = "potluck:worker:";
-/// Certificates begin before now: the clocks of a home differ.
-constexpr std::chrono::hours kBackdated{24};
+/// Certificates begin before now: the clocks of a home differ. Those that live shortly begin a
+/// tenth of their life before.
+constexpr std::chrono::seconds kBackdated = std::chrono::hours(24);
 
 tl::unexpected<Error> failed(std::string_view what) {
     return error(ErrorCode::kInternal, fmt::format("{}: {}", what, openssl_error()));
@@ -82,9 +84,10 @@ bool set_serial(X509* certificate) {
     return set;
 }
 
-bool set_validity(X509* certificate, Time now, std::chrono::hours validity) {
+bool set_validity(X509* certificate, Time now, std::chrono::seconds validity) {
     const auto at = [](Time t) { return std::chrono::system_clock::to_time_t(t); };
-    return ASN1_TIME_set(X509_getm_notBefore(certificate), at(now - kBackdated)) != nullptr &&
+    const auto before = std::min(kBackdated, validity / 10);
+    return ASN1_TIME_set(X509_getm_notBefore(certificate), at(now - before)) != nullptr &&
            ASN1_TIME_set(X509_getm_notAfter(certificate), at(now + validity)) != nullptr;
 }
 
@@ -115,7 +118,7 @@ Status verify(X509* ca, X509* certificate, Time now) {
 }
 
 /// The parts that all certificates share, unsigned.
-Result<CertificatePtr> draft(EVP_PKEY* key, Time now, std::chrono::hours validity) {
+Result<CertificatePtr> draft(EVP_PKEY* key, Time now, std::chrono::seconds validity) {
     CertificatePtr certificate(X509_new());
     if (!certificate || X509_set_version(certificate.get(), X509_VERSION_3) != 1 ||
         !set_serial(certificate.get()) || !set_validity(certificate.get(), now, validity) ||
@@ -190,7 +193,8 @@ Result<KeyAndRequest> make_request() {
 }
 
 Result<std::string> sign_request(const Authority& authority, std::string_view request,
-                                 const NodeIdentity& node, Time now) {
+                                 const NodeIdentity& node, Time now,
+                                 std::chrono::seconds validity) {
     if (request.size() > kMaxRequestBytes)
         return error(ErrorCode::kCorrupt, "the certificate request is too long");
     const bool named =
@@ -206,7 +210,7 @@ Result<std::string> sign_request(const Authority& authority, std::string_view re
     }
     POTLUCK_ASSIGN(const CertificatePtr ca, read_certificate(authority.certificate));
     POTLUCK_ASSIGN(const KeyPtr ca_key, read_key(authority.key));
-    POTLUCK_ASSIGN(const CertificatePtr certificate, draft(key, now, kNodeValidity));
+    POTLUCK_ASSIGN(const CertificatePtr certificate, draft(key, now, validity));
     X509* c = certificate.get();
     const std::string common = node.role == Role::kCoordinator ? "coordinator" : node.name;
     if (!set_name(X509_get_subject_name(c), "CN", common) ||
@@ -222,10 +226,27 @@ Result<std::string> sign_request(const Authority& authority, std::string_view re
     return to_pem(c);
 }
 
-Result<Credentials> issue(const Authority& authority, const NodeIdentity& node, Time now) {
+Result<Credentials> issue(const Authority& authority, const NodeIdentity& node, Time now,
+                          std::chrono::seconds validity) {
     POTLUCK_ASSIGN(KeyAndRequest made, make_request());
-    POTLUCK_ASSIGN(std::string certificate, sign_request(authority, made.request, node, now));
+    POTLUCK_ASSIGN(std::string certificate,
+                   sign_request(authority, made.request, node, now, validity));
     return Credentials{authority.certificate, std::move(certificate), std::move(made.key)};
+}
+
+Result<Validity> validity(const std::string& certificate_pem) {
+    POTLUCK_ASSIGN(const CertificatePtr certificate, read_certificate(certificate_pem));
+    const auto read = [](const ASN1_TIME* time, Time& out) {
+        std::tm broken_down{};
+        if (ASN1_TIME_to_tm(time, &broken_down) != 1) return false;
+        out = std::chrono::system_clock::from_time_t(::timegm(&broken_down));
+        return true;
+    };
+    Validity found;
+    if (!read(X509_get0_notBefore(certificate.get()), found.from) ||
+        !read(X509_get0_notAfter(certificate.get()), found.until) || found.until < found.from)
+        return error(ErrorCode::kCorrupt, "the certificate does not say when it counts");
+    return found;
 }
 
 Result<Fingerprint> fingerprint(const std::string& certificate_pem) {

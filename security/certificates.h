@@ -24,7 +24,7 @@ using Fingerprint = std::array<std::uint8_t, 32>;  ///< SHA-256 of a certificate
 
 inline constexpr std::size_t kMaxNameBytes = 63;
 inline constexpr std::size_t kMaxRequestBytes = 4096;
-inline constexpr std::chrono::hours kNodeValidity{365 * 24};
+inline constexpr std::chrono::seconds kNodeValidity = std::chrono::hours(365 * 24);
 inline constexpr std::chrono::hours kAuthorityValidity{10 * 365 * 24};
 
 /// May sign: whoever has the key can make nodes of this cluster.
@@ -47,9 +47,18 @@ Result<KeyAndRequest> make_request();
 /// Nothing but the key is taken from the request, which must be signed with it: kCorrupt if it is
 /// not, or is none. Returns PEM.
 Result<std::string> sign_request(const Authority& authority, std::string_view request,
-                                 const NodeIdentity& node, Time now);
+                                 const NodeIdentity& node, Time now,
+                                 std::chrono::seconds validity = kNodeValidity);
 /// Key, request and signature in one: for nodes whose key may be made here.
-Result<Credentials> issue(const Authority& authority, const NodeIdentity& node, Time now);
+Result<Credentials> issue(const Authority& authority, const NodeIdentity& node, Time now,
+                          std::chrono::seconds validity = kNodeValidity);
+
+/// When a certificate (PEM) counts. It begins before it was made: clocks differ.
+struct Validity {
+    Time from;
+    Time until;
+};
+Result<Validity> validity(const std::string& certificate_pem);
 
 Result<Fingerprint> fingerprint(const std::string& certificate_pem);
 /// That these belong together and are valid at `now`; says who they are.

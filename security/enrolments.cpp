@@ -1,6 +1,7 @@
 #include "security/enrolments.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <openssl/crypto.h>
 
 #include <algorithm>
@@ -57,6 +58,16 @@ Result<TokenRecord> parse_record(const json::value& value) {
         .revoked = revoked->get_bool()};
 }
 
+Status parse_names(const json::array& values, std::vector<std::string>& names) {
+    if (values.size() > kMaxNodes) return error(ErrorCode::kCorrupt, "too many nodes");
+    for (const auto& value : values) {
+        if (!value.is_string() || !is_node_name(std::string_view(value.get_string())))
+            return error(ErrorCode::kCorrupt, "a node's name is malformed");
+        names.emplace_back(value.get_string());
+    }
+    return {};
+}
+
 }  // namespace
 
 Status Enrolments::add(TokenRecord token, Time now) {
@@ -101,6 +112,19 @@ Result<std::string> Enrolments::redeem(std::string_view secret, const std::strin
     return nodes.back();
 }
 
+bool Enrolments::is_revoked(const std::string& name) const {
+    return std::ranges::find(revoked, name) != revoked.end();
+}
+
+Status Enrolments::revoke_node(const std::string& name) {
+    if (std::ranges::find(nodes, name) == nodes.end())
+        return error(ErrorCode::kNotFound,
+                     fmt::format("no node {} has joined; there are: {}", name,
+                                 nodes.empty() ? "none" : fmt::to_string(fmt::join(nodes, ", "))));
+    if (!is_revoked(name)) revoked.push_back(name);
+    return {};
+}
+
 std::string to_json(const Enrolments& enrolments) {
     json::array tokens;
     for (const auto& t : enrolments.tokens) {
@@ -110,10 +134,12 @@ std::string to_json(const Enrolments& enrolments) {
                          {"uses_left", std::int64_t{t.uses_left}},
                          {"revoked", t.revoked}});
     }
-    json::array nodes;
-    for (const auto& name : enrolments.nodes)
-        nodes.emplace_back(name);
-    return json::serialize(json::object{{"tokens", tokens}, {"nodes", nodes}});
+    const auto names = [](const std::vector<std::string>& all) {
+        return json::array(all.begin(), all.end());
+    };
+    return json::serialize(json::object{{"tokens", std::move(tokens)},
+                                        {"nodes", names(enrolments.nodes)},
+                                        {"revoked", names(enrolments.revoked)}});
 }
 
 Result<Enrolments> parse_enrolments(std::string_view text) {
@@ -125,17 +151,17 @@ Result<Enrolments> parse_enrolments(std::string_view text) {
     const auto* nodes = value.get_object().if_contains("nodes");
     if (tokens == nullptr || !tokens->is_array() || nodes == nullptr || !nodes->is_array())
         return bad("not a list of join tokens");
-    if (tokens->get_array().size() > kMaxTokens || nodes->get_array().size() > kMaxNodes)
-        return bad("too many join tokens or nodes");
+    if (tokens->get_array().size() > kMaxTokens) return bad("too many join tokens");
     Enrolments enrolments;
     for (const auto& t : tokens->get_array()) {
         POTLUCK_ASSIGN(TokenRecord record, parse_record(t));
         enrolments.tokens.push_back(std::move(record));
     }
-    for (const auto& n : nodes->get_array()) {
-        if (!n.is_string() || !is_node_name(std::string_view(n.get_string())))
-            return bad("a node's name is malformed");
-        enrolments.nodes.emplace_back(n.get_string());
+    POTLUCK_TRY(parse_names(nodes->get_array(), enrolments.nodes));
+    // Files of before there was revocation do not have it.
+    if (const auto* revoked = value.get_object().if_contains("revoked")) {
+        if (!revoked->is_array()) return bad("not a list of revoked nodes");
+        POTLUCK_TRY(parse_names(revoked->get_array(), enrolments.revoked));
     }
     return enrolments;
 }

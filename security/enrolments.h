@@ -27,7 +27,8 @@ struct TokenRecord {
 
 struct Enrolments {
     std::vector<TokenRecord> tokens;
-    std::vector<std::string> nodes;  ///< names of the certificates that were signed
+    std::vector<std::string> nodes;    ///< names of the certificates that were signed
+    std::vector<std::string> revoked;  ///< of these, those whose certificates count no more
 
     /// kResourceExhausted above the bounds. Tokens that can never be used again make room.
     Status add(TokenRecord token, Time now);
@@ -37,6 +38,10 @@ struct Enrolments {
     /// if that one is taken. The error says whether the token is wrong, revoked, expired or used
     /// up.
     Result<std::string> redeem(std::string_view secret, const std::string& wanted, Time now);
+    /// All certificates of this node, for ever: its name is never given out again. kNotFound that
+    /// says who there is if it never joined.
+    Status revoke_node(const std::string& name);
+    bool is_revoked(const std::string& name) const;
 
     friend bool operator==(const Enrolments&, const Enrolments&) = default;
 };

@@ -103,6 +103,15 @@ Result<Credentials> credentials_of(const json::object& object, const char* name)
     return Credentials{text_of(o, "ca"), text_of(o, "certificate"), text_of(o, "key")};
 }
 
+std::string to_json(const ClusterState& state) {
+    return json::serialize(json::object{
+        {"id", state.id},
+        {"address", state.address},
+        {"authority",
+         json::object{{"certificate", state.authority.certificate}, {"key", state.authority.key}}},
+        {"coordinator", to_object(state.coordinator)}});
+}
+
 class FileRegistry final : public Registry {
   public:
     explicit FileRegistry(std::string directory) : directory_(std::move(directory)) {}
@@ -122,6 +131,14 @@ class FileRegistry final : public Registry {
         const Enrolments before = enrolments;
         POTLUCK_TRY(edit(enrolments));
         return enrolments == before ? Status{} : write_private(path, to_json(enrolments));
+    }
+    std::uint64_t stamp() const override {
+        struct stat status {};
+        if (::stat(in(directory_, kEnrolmentsFile).c_str(), &status) != 0) return 0;
+        // A change replaces the file: another one, or the same number again at another time.
+        const auto time = static_cast<std::uint64_t>(status.st_mtim.tv_sec) * 1'000'000'000U +
+                          static_cast<std::uint64_t>(status.st_mtim.tv_nsec);
+        return time * 31 + status.st_ino;
     }
 
   private:
@@ -151,13 +168,7 @@ Status create_cluster(const std::string& directory, const ClusterState& state) {
                                  "new one, so remove it yourself if you mean to",
                                  path));
     }
-    const json::object object = {
-        {"id", state.id},
-        {"address", state.address},
-        {"authority",
-         json::object{{"certificate", state.authority.certificate}, {"key", state.authority.key}}},
-        {"coordinator", to_object(state.coordinator)}};
-    return write_private(path, json::serialize(object));
+    return write_private(path, to_json(state));
 }
 
 Result<ClusterState> read_cluster(const std::string& directory) {
@@ -182,6 +193,13 @@ Result<ClusterState> read_cluster(const std::string& directory) {
     if (!coordinator) return with_context(std::move(coordinator.error()), path);
     state.coordinator = std::move(*coordinator);
     return state;
+}
+
+Status replace_coordinator(const std::string& directory, const Credentials& coordinator) {
+    POTLUCK_ASSIGN(const FileDescriptor locked, lock(directory));
+    POTLUCK_ASSIGN(ClusterState state, read_cluster(directory));
+    state.coordinator = coordinator;
+    return write_private(in(directory, kClusterFile), to_json(state));
 }
 
 std::unique_ptr<Registry> open_registry(const std::string& directory) {

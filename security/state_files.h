@@ -6,6 +6,7 @@
 // can read is refused. Reading and writing block: for the start of a program and for enrolments,
 // which are rare.
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -36,6 +37,8 @@ class Registry {
   public:
     virtual ~Registry() = default;
     virtual Status change(const std::function<Status(Enrolments&)>& edit) = 0;
+    /// Another number whenever they were changed, also by another process; cheap.
+    virtual std::uint64_t stamp() const = 0;
 };
 
 /// A new authority and its coordinator's certificate; nothing is written.
@@ -45,6 +48,8 @@ Result<ClusterState> make_cluster(std::string address, Time now);
 Status create_cluster(const std::string& directory, const ClusterState& state);
 /// kNotFound that says what to do if there is none.
 Result<ClusterState> read_cluster(const std::string& directory);
+/// The coordinator's renewed certificate instead of the old one.
+Status replace_coordinator(const std::string& directory, const Credentials& coordinator);
 std::unique_ptr<Registry> open_registry(const std::string& directory);
 
 Status write_worker(const std::string& directory, const WorkerState& state);

@@ -55,7 +55,7 @@ phase_asan() {  # the unit tests under AddressSanitizer and UndefinedBehaviorSan
 }
 
 phase_fuzz() {
-    tools/run_fuzz.sh --seconds "${POTLUCK_FUZZ_SECONDS:-60}" gguf frame stream
+    tools/run_fuzz.sh --seconds "${POTLUCK_FUZZ_SECONDS:-60}" gguf frame stream control
 }
 
 phase_tidy() {

@@ -1,7 +1,7 @@
 #pragma once
 
-// Counts those who were turned away and says who should be logged: each host once, so that nobody
-// can fill a log. Thread: its owner's.
+// Counts those who were turned away and says what should be logged: each host, or each reason,
+// once, so that nobody can fill a log. Thread: its owner's.
 
 #include <cstdint>
 #include <set>
@@ -16,18 +16,20 @@ inline std::string host_of(const std::string& peer) {
 
 class Refusals {
   public:
-    static constexpr std::size_t kMaxHosts = 256;  ///< those beyond are counted only
+    static constexpr std::size_t kMaxSaid = 256;  ///< what is beyond is counted only
 
     /// Counts one; true if it is the first of its host.
-    bool count(const std::string& peer) {
+    bool count(const std::string& peer) { return count_once(host_of(peer)); }
+    /// Counts one; true if this was not said before.
+    bool count_once(const std::string& what) {
         ++total_;
-        return hosts_.size() < kMaxHosts && hosts_.insert(host_of(peer)).second;
+        return said_.size() < kMaxSaid && said_.insert(what).second;
     }
     std::uint64_t total() const { return total_; }
 
   private:
     std::uint64_t total_ = 0;
-    std::set<std::string> hosts_;
+    std::set<std::string> said_;
 };
 
 }  // namespace potluck::transport

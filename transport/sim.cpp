@@ -78,7 +78,8 @@ class SimDial : public std::enable_shared_from_this<SimDial> {
     /// At the host that was dialled.
     void knock() {
         SimHost& host = core_->host(target_);
-        if (ended_ || core_->is_cut(owner_.host, target_) || !host.powered) return;
+        if (ended_ || !host.powered || host.paused) return;
+        if (core_->is_cut(owner_.host, target_) || core_->is_cut(target_, owner_.host)) return;
         const auto found = host.listening.find(port_);
         const auto back = core_->draw_delay(owner_.host, target_);
         if (found == host.listening.end()) {
@@ -93,7 +94,7 @@ class SimDial : public std::enable_shared_from_this<SimDial> {
                                                           listening->limits, to_string(local));
         SimEndpoint::join(client_, server);
         schedule(back, SimEventKind::kDialAnswer, [](SimDial& dial) {
-            if (dial.core_->is_cut(dial.owner_.host, dial.target_) || dial.ended_) return;
+            if (dial.core_->is_cut(dial.target_, dial.owner_.host) || dial.ended_) return;
             dial.end(SimEndpoint::handle(std::exchange(dial.client_, nullptr)));
         });
         listening->on_accept(SimEndpoint::handle(server));
@@ -102,7 +103,7 @@ class SimDial : public std::enable_shared_from_this<SimDial> {
         const bool travels = target_ != 0;
         schedule(
             delay, SimEventKind::kDialAnswer, [travels, answer = std::move(answer)](SimDial& dial) {
-                const bool lost = travels && dial.core_->is_cut(dial.owner_.host, dial.target_);
+                const bool lost = travels && dial.core_->is_cut(dial.target_, dial.owner_.host);
                 if (!lost) dial.end(answer);
             });
     }
@@ -178,10 +179,14 @@ void SimNetwork::set_link(const std::string& a, const std::string& b, const SimL
     core_->set_link(core_->host_id(a), core_->host_id(b), link);
 }
 void SimNetwork::cut(const std::string& a, const std::string& b) {
-    core_->set_cut(core_->host_id(a), core_->host_id(b), true);
+    cut_one_way(a, b);
+    cut_one_way(b, a);
+}
+void SimNetwork::cut_one_way(const std::string& from, const std::string& to) {
+    core_->cut(core_->host_id(from), core_->host_id(to));
 }
 void SimNetwork::heal(const std::string& a, const std::string& b) {
-    core_->set_cut(core_->host_id(a), core_->host_id(b), false);
+    core_->heal(core_->host_id(a), core_->host_id(b));
 }
 void SimNetwork::reset(const std::string& a, const std::string& b) {
     core_->reset(core_->host_id(a), core_->host_id(b));
@@ -191,6 +196,15 @@ void SimNetwork::crash(const std::string& host) {
 }
 void SimNetwork::power_off(const std::string& host) {
     core_->crash(core_->host_id(host), true);
+}
+void SimNetwork::pause(const std::string& host) {
+    core_->pause(core_->host_id(host));
+}
+void SimNetwork::resume(const std::string& host) {
+    core_->resume(core_->host_id(host));
+}
+void SimNetwork::tamper(const std::string& from, const std::string& to, SimTamper tamper) {
+    core_->set_tamper(core_->host_id(from), core_->host_id(to), std::move(tamper));
 }
 
 std::chrono::nanoseconds SimNetwork::now() const {
@@ -227,6 +241,18 @@ void SimNetwork::run_for(std::chrono::nanoseconds duration) {
 
 std::uint64_t SimNetwork::event_hash() const {
     return core_->event_hash();
+}
+
+std::uint64_t SimNetwork::events() const {
+    return core_->events();
+}
+
+std::size_t SimNetwork::open_sides() const {
+    return core_->open_sides();
+}
+
+std::size_t SimNetwork::unsent_frames() const {
+    return core_->unsent_frames();
 }
 
 }  // namespace potluck::transport

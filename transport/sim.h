@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "transport/api.h"
@@ -31,6 +32,22 @@ struct SimOptions {
     std::size_t window_bytes = 4U << 20;
 };
 
+/// What becomes of a frame on its way.
+struct SimFate {
+    enum class Kind : std::uint8_t {
+        kArrives,
+        kIsLate,  ///< by `delay`, and with it all that comes after it: what TCP makes of a loss
+        kIsLost,  ///< and what comes after it arrives: nothing that TCP does
+        kComesTwice,
+        kIsOvertaken,  ///< by the next frame, if one is under way
+        kIsBroken  ///< what TLS makes of bytes that changed: the receiving side ends with kCorrupt
+    };
+    Kind kind = Kind::kArrives;
+    std::chrono::nanoseconds delay{};
+};
+/// Asked once for each frame that arrives; may change its bytes, not their number.
+using SimTamper = std::function<SimFate(std::span<std::byte> head, std::span<std::byte> payload)>;
+
 class SimCore;
 
 class SimNetwork {
@@ -49,6 +66,9 @@ class SimNetwork {
     void set_link(const std::string& a, const std::string& b, const SimLink& link);
     /// Nothing passes between a and b until heal; what is under way waits, dials time out.
     void cut(const std::string& a, const std::string& b);
+    /// The same in one direction; no connection is made between them meanwhile.
+    void cut_one_way(const std::string& from, const std::string& to);
+    /// Both directions.
     void heal(const std::string& a, const std::string& b);
     /// Every connection between a and b ends with kPeerLost on both sides, as keepalive would do in
     /// a long cut.
@@ -58,6 +78,12 @@ class SimNetwork {
     void crash(const std::string& host);
     /// The machine is gone: as crash, but peers hear nothing and dials time out.
     void power_off(const std::string& host);
+    /// The process does nothing until resume, as after SIGSTOP: what comes to it and what it would
+    /// do waits, dials to it time out.
+    void pause(const std::string& host);
+    void resume(const std::string& host);
+    /// Of all frames that arrive on the way from `from` to `to`; null: nothing any more.
+    void tamper(const std::string& from, const std::string& to, SimTamper tamper);
 
     std::chrono::nanoseconds now() const;
     /// Calls `fn` after `delay`; calls for the same instant come in the order of their posts.
@@ -74,6 +100,11 @@ class SimNetwork {
 
     /// Of every event so far: its time, kind, connection and bytes.
     std::uint64_t event_hash() const;
+    std::uint64_t events() const;
+    /// Sides of connections whose end the other side has not heard of yet.
+    std::size_t open_sides() const;
+    /// Frames that were sent and have not left their sender.
+    std::size_t unsent_frames() const;
 
   private:
     std::shared_ptr<SimCore> core_;

@@ -1,6 +1,7 @@
 #include "transport/sim_core.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/check.h"
 #include "base/rng.h"
@@ -14,6 +15,8 @@ void SimCore::shut() {
     shut_ = true;
     // What is destroyed here may close connections, which finds nothing to do.
     const auto events = std::exchange(heap_, {});
+    const auto held = std::exchange(held_, {});
+    const auto links = std::exchange(links_, {});
     const auto hosts = std::exchange(hosts_, std::deque<SimHost>(hosts_.size()));
     const auto endpoints = std::exchange(endpoints_, {});
     for (const auto& [id, endpoint] : endpoints)
@@ -23,17 +26,26 @@ void SimCore::shut() {
 void SimCore::schedule(Time at, SimOwner owner, SimEventKind kind, std::uint64_t subject,
                        std::function<void()> fn) {
     if (shut_) return;
-    heap_.push_back({std::max(at, now_), ++last_order_, owner, kind, subject, std::move(fn)});
+    push({std::max(at, now_), ++last_order_, owner, kind, subject, std::move(fn)});
+}
+
+void SimCore::push(Event event) {
+    heap_.push_back(std::move(event));
     std::push_heap(heap_.begin(), heap_.end(), Later{});
 }
 
 bool SimCore::step() {
     if (heap_.empty()) return false;
     std::pop_heap(heap_.begin(), heap_.end(), Later{});
-    const Event event = std::move(heap_.back());
+    Event event = std::move(heap_.back());
     heap_.pop_back();
     now_ = event.at;
     if (!alive(event.owner)) return true;
+    if (hosts_[event.owner.host].paused) {
+        held_.push_back(std::move(event));
+        return true;
+    }
+    ++events_;
     mix(static_cast<std::uint64_t>(now_.count()));
     mix(static_cast<std::uint64_t>(event.kind));
     mix(event.subject);
@@ -78,11 +90,29 @@ void SimCore::boot(std::uint32_t id) {
     hosts_[id].powered = true;
 }
 
+void SimCore::pause(std::uint32_t id) {
+    hosts_[id].paused = true;
+}
+
+void SimCore::resume(std::uint32_t id) {
+    hosts_[id].paused = false;
+    for (auto& event : std::exchange(held_, {})) {
+        if (event.owner.host != id) {
+            held_.push_back(std::move(event));
+            continue;
+        }
+        event.at = now_;
+        event.order = ++last_order_;
+        push(std::move(event));
+    }
+}
+
 void SimCore::crash(std::uint32_t id, bool power) {
     SimHost& host = hosts_[id];
     const SimOwner former = owner(id);
     host.running = false;
     host.powered = !power;
+    host.paused = false;
     ++host.life;
     const auto listening = std::exchange(host.listening, {});
     std::vector<std::shared_ptr<SimEndpoint>> victims;
@@ -90,10 +120,15 @@ void SimCore::crash(std::uint32_t id, bool power) {
         if (endpoint->owner() == former) victims.push_back(endpoint);
     for (const auto& endpoint : victims)
         endpoint->die(!power);
+    const auto first = std::stable_partition(
+        held_.begin(), held_.end(), [&](const Event& event) { return event.owner.host != id; });
+    const std::vector<Event> dead(std::make_move_iterator(first),
+                                  std::make_move_iterator(held_.end()));
+    held_.erase(first, held_.end());
 }
 
 SimCore::Link& SimCore::find(std::uint32_t a, std::uint32_t b) {
-    return links_.try_emplace(std::minmax(a, b), Link{options_.link, false, {}}).first->second;
+    return links_.try_emplace(std::minmax(a, b), Link{options_.link, {}, {}, {}}).first->second;
 }
 
 std::vector<std::shared_ptr<SimEndpoint>> SimCore::between(std::uint32_t a, std::uint32_t b) {
@@ -106,9 +141,8 @@ std::vector<std::shared_ptr<SimEndpoint>> SimCore::between(std::uint32_t a, std:
     return found;
 }
 
-void SimCore::set_cut(std::uint32_t a, std::uint32_t b, bool cut) {
-    find(a, b).cut = cut;
-    if (cut) return;
+void SimCore::heal(std::uint32_t a, std::uint32_t b) {
+    find(a, b).cut = {};
     for (const auto& endpoint : between(a, b))
         endpoint->on_healed();
 }
@@ -131,7 +165,7 @@ SimCore::Time SimCore::departure(std::uint32_t from, std::uint32_t to, std::size
     if (link.link.bytes_per_second == 0) return now_;
     const double seconds =
         static_cast<double>(bytes) / static_cast<double>(link.link.bytes_per_second);
-    Time& free_at = link.free_at[from < to ? 0 : 1];
+    Time& free_at = link.free_at[way(from, to)];
     free_at = std::max(free_at, now_) + Time(static_cast<Time::rep>(seconds * 1e9));
     return free_at;
 }
@@ -142,6 +176,19 @@ void SimCore::add(std::uint64_t id, std::shared_ptr<SimEndpoint> endpoint) {
 
 void SimCore::remove(std::uint64_t id) {
     endpoints_.erase(id);
+}
+
+SimFate SimCore::fate(std::uint32_t from, std::uint32_t to, std::span<std::byte> head,
+                      std::span<std::byte> payload) {
+    const auto& tamper = find(from, to).tamper[way(from, to)];
+    return tamper ? tamper(head, payload) : SimFate{};
+}
+
+std::size_t SimCore::unsent_frames() const {
+    std::size_t frames = 0;
+    for (const auto& [id, endpoint] : endpoints_)
+        frames += endpoint->unsent_frames();
+    return frames;
 }
 
 }  // namespace potluck::transport

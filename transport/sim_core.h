@@ -39,6 +39,7 @@ struct SimHost {
     std::uint64_t life = 0;
     bool running = false;  ///< a process is there
     bool powered = true;
+    bool paused = false;
     std::map<std::uint16_t, std::shared_ptr<SimListening>> listening;
     std::uint16_t next_port = 40000;
 };
@@ -74,6 +75,7 @@ class SimCore {
     void mix(std::uint64_t value);
     void mix(std::span<const std::byte> bytes);
     std::uint64_t event_hash() const { return hash_; }
+    std::uint64_t events() const { return events_; }
 
     std::uint32_t host_id(const std::string& name);    ///< made if it is new
     std::uint32_t find_host(const std::string& name);  ///< 0 if there is none
@@ -82,10 +84,18 @@ class SimCore {
     bool alive(SimOwner owner) const;
     void boot(std::uint32_t id);
     void crash(std::uint32_t id, bool power);
+    void pause(std::uint32_t id);
+    void resume(std::uint32_t id);
 
     void set_link(std::uint32_t a, std::uint32_t b, const SimLink& link) { find(a, b).link = link; }
-    void set_cut(std::uint32_t a, std::uint32_t b, bool cut);
-    bool is_cut(std::uint32_t a, std::uint32_t b) { return find(a, b).cut; }
+    void cut(std::uint32_t from, std::uint32_t to) { find(from, to).cut[way(from, to)] = true; }
+    void heal(std::uint32_t a, std::uint32_t b);
+    bool is_cut(std::uint32_t from, std::uint32_t to) { return find(from, to).cut[way(from, to)]; }
+    void set_tamper(std::uint32_t from, std::uint32_t to, SimTamper tamper) {
+        find(from, to).tamper[way(from, to)] = std::move(tamper);
+    }
+    SimFate fate(std::uint32_t from, std::uint32_t to, std::span<std::byte> head,
+                 std::span<std::byte> payload);
     void reset(std::uint32_t a, std::uint32_t b);
     Time draw_delay(std::uint32_t a, std::uint32_t b);
     /// When `bytes` that `from` has now for `to` are on the wire; takes the link until then.
@@ -94,6 +104,8 @@ class SimCore {
     std::uint64_t next_id() { return ++last_id_; }
     void add(std::uint64_t id, std::shared_ptr<SimEndpoint> endpoint);
     void remove(std::uint64_t id);
+    std::size_t open_sides() const { return endpoints_.size(); }
+    std::size_t unsent_frames() const;
 
   private:
     struct Event {
@@ -111,19 +123,25 @@ class SimCore {
     };
     struct Link {
         SimLink link;
-        bool cut = false;
+        // By way().
+        std::array<bool, 2> cut{};
         std::array<Time, 2> free_at{};
+        std::array<SimTamper, 2> tamper;
     };
+    static std::size_t way(std::uint32_t from, std::uint32_t to) { return from < to ? 0 : 1; }
+    void push(Event event);
     Link& find(std::uint32_t a, std::uint32_t b);
     std::vector<std::shared_ptr<SimEndpoint>> between(std::uint32_t a, std::uint32_t b);
 
     SimOptions options_;
     Time now_{0};
     std::vector<Event> heap_;
+    std::vector<Event> held_;  ///< of hosts that are paused
     std::uint64_t last_order_ = 0;
     std::uint64_t last_id_ = 0;
     std::uint64_t draws_ = 0;
     std::uint64_t hash_;
+    std::uint64_t events_ = 0;
     bool shut_ = false;
     std::deque<SimHost> hosts_;  ///< by id; the first is the network itself. References stay valid
     std::map<std::pair<std::uint32_t, std::uint32_t>, Link> links_;

@@ -137,11 +137,54 @@ void SimEndpoint::arrive() {
     }
     Packet packet = std::move(wire_.front());
     wire_.pop_front();
+    if (packet.frame && !packet.judged && !meets_its_fate(packet)) return schedule_arrival();
+    auto overtaken = std::exchange(overtaken_, std::nullopt);
+    // Nothing comes after the end.
+    if (overtaken && !packet.frame) hand_over(*std::exchange(overtaken, std::nullopt));
+    hand_over(std::move(packet));
+    if (overtaken) hand_over(std::move(*overtaken));
+    schedule_arrival();
+}
+
+/// Whether it arrives now.
+bool SimEndpoint::meets_its_fate(Packet& packet) {
+    const SimFate fate = core_->fate(owner_.host, peer_host_, packet.head, packet.payload);
+    packet.judged = true;
+    switch (fate.kind) {
+        case SimFate::Kind::kArrives:
+            return true;
+        case SimFate::Kind::kIsLate:
+            packet.arrival = core_->now() + fate.delay;
+            last_arrival_ = std::max(last_arrival_, packet.arrival);
+            wire_.push_front(std::move(packet));
+            return false;
+        case SimFate::Kind::kIsLost:
+            window_used_ -= packet.bytes;
+            transmit();
+            return false;
+        case SimFate::Kind::kComesTwice: {
+            Packet copy = packet;
+            copy.bytes = 0;  // of the window
+            hand_over(std::move(copy));
+            return true;
+        }
+        case SimFate::Kind::kIsOvertaken:
+            if (wire_.empty() || overtaken_) return true;
+            overtaken_ = std::move(packet);
+            return false;
+        case SimFate::Kind::kIsBroken:
+            if (const auto other = other_.lock())
+                other->fail({ErrorCode::kCorrupt, "from " + other->peer_ + ": bytes have changed"});
+            return false;
+    }
+    return true;
+}
+
+void SimEndpoint::hand_over(Packet packet) {
     core_->mix(packet.head);
     core_->mix(packet.payload);
     if (!packet.frame) core_->remove(id_);
     if (const auto other = other_.lock()) other->receive(std::move(packet));
-    schedule_arrival();
 }
 
 void SimEndpoint::on_healed() {
@@ -269,6 +312,7 @@ void SimEndpoint::die(bool tell) {
     const auto receiver = std::exchange(receiver_, nullptr);
     inbox_.clear();
     if (was_open && tell) put_on_wire({});
+    if (!tell) core_->remove(id_);
 }
 
 }  // namespace potluck::transport

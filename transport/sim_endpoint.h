@@ -33,6 +33,7 @@ class SimEndpoint : public std::enable_shared_from_this<SimEndpoint> {
     SimOwner owner() const { return owner_; }
     std::uint32_t peer_host() const { return peer_host_; }
     const std::string& peer() const { return peer_; }
+    std::size_t unsent_frames() const { return outgoing_.size(); }
 
     Status send(std::span<const std::byte> head,
                 std::span<const std::span<const std::byte>> payload, SendDone done);
@@ -57,6 +58,7 @@ class SimEndpoint : public std::enable_shared_from_this<SimEndpoint> {
         std::vector<std::byte> payload;
         std::size_t bytes = 0;
         SimCore::Time arrival{};
+        bool judged = false;  ///< its fate is known
     };
 
     void schedule(SimCore::Time at, SimEventKind kind, void (SimEndpoint::*what)());
@@ -65,6 +67,8 @@ class SimEndpoint : public std::enable_shared_from_this<SimEndpoint> {
     void put_on_wire(Packet packet);
     void schedule_arrival();
     void arrive();
+    bool meets_its_fate(Packet& packet);
+    void hand_over(Packet packet);
     void receive(Packet packet);
     void pump();
     void deliver();
@@ -86,8 +90,9 @@ class SimEndpoint : public std::enable_shared_from_this<SimEndpoint> {
     bool leaving_ = false;  ///< the first of outgoing_ is being put on the wire
     std::deque<Packet> wire_;
     SimCore::Time last_arrival_{};
-    bool arriving_ = false;        ///< the arrival of wire_'s first is scheduled
-    bool held_ = false;            ///< by a cut
+    bool arriving_ = false;  ///< the arrival of wire_'s first is scheduled
+    bool held_ = false;      ///< by a cut
+    std::optional<Packet> overtaken_;
     std::size_t window_used_ = 0;  ///< bytes of wire_ and of the other's inbox_
 
     std::shared_ptr<Receiver> receiver_;

@@ -42,8 +42,8 @@ struct BufferView {
     const Buffer* end() const { return first + n; }
 };
 
-/// The connection itself; its pending reads and writes own it. What users hold is
-/// StreamConnection /// below.
+/// The connection itself; its pending reads and writes own it. What users hold is StreamConnection
+/// below.
 template <typename Socket>
 class Stream : public std::enable_shared_from_this<Stream<Socket>> {
   public:
@@ -54,6 +54,7 @@ class Stream : public std::enable_shared_from_this<Stream<Socket>> {
                 std::span<const std::span<const std::byte>> payload, SendDone done);
     void start(std::shared_ptr<Receiver> receiver);
     void close() { fail(Error{ErrorCode::kCancelled, "closed the connection to " + peer_}); }
+    void close(Error reason) { fail(std::move(reason)); }
     const std::string& peer() const { return peer_; }
     security::NodeIdentity identity() const { return socket_.identity(); }
 

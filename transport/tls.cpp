@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <map>
 #include <utility>
+#include <vector>
 
 #include <boost/asio/steady_timer.hpp>
 
@@ -41,8 +42,24 @@ Result<SslContextPtr> new_context(const SSL_METHOD* method) {
     return context;
 }
 
+/// After OpenSSL's own verification: a certificate that is good may have been revoked. The other
+/// side is told so by an alert.
+int refuse_revoked(int valid, X509_STORE_CTX* handshake) {
+    if (valid != 1 || X509_STORE_CTX_get_error_depth(handshake) != 0) return valid;
+    const auto* ssl = static_cast<const SSL*>(
+        X509_STORE_CTX_get_ex_data(handshake, SSL_get_ex_data_X509_STORE_CTX_idx()));
+    const auto* standing =
+        static_cast<const security::Standing*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
+    const auto node = security::identity_of(X509_STORE_CTX_get_current_cert(handshake));
+    if (!node || !standing->is_revoked(*node)) return valid;
+    X509_STORE_CTX_set_error(handshake, X509_V_ERR_CERT_REVOKED);
+    return 0;
+}
+
+/// `standing` must live while there are handshakes.
 Result<SslContextPtr> new_context(const SSL_METHOD* method,
-                                  const security::Credentials& credentials, int verify) {
+                                  const security::Credentials& credentials, int verify,
+                                  const security::Standing& standing) {
     POTLUCK_ASSIGN(SslContextPtr context, new_context(method));
     POTLUCK_ASSIGN(const CertificatePtr ca, security::read_certificate(credentials.ca));
     POTLUCK_ASSIGN(const CertificatePtr own, security::read_certificate(credentials.certificate));
@@ -53,15 +70,59 @@ Result<SslContextPtr> new_context(const SSL_METHOD* method,
         SSL_CTX_use_certificate(c, own.get()) != 1 || SSL_CTX_add1_chain_cert(c, ca.get()) != 1 ||
         SSL_CTX_use_PrivateKey(c, key.get()) != 1 || SSL_CTX_check_private_key(c) != 1)
         return failed("certificates");
-    SSL_CTX_set_verify(c, verify, nullptr);
+    SSL_CTX_set_app_data(c, const_cast<security::Standing*>(&standing));
+    SSL_CTX_set_verify(c, verify, refuse_revoked);
     return context;
 }
 
-/// What handshakes need; connections and attempts in progress hold it.
+/// What handshakes need, and what came of them; connections and attempts in progress hold it.
 struct Contexts {
     SslContextPtr server;  ///< null: dials only
     SslContextPtr client;
-    security::Fingerprint authority{};  ///< of a joining machine
+    security::Fingerprint authority{};  ///< of a joining machine, which has nothing of the rest
+    std::shared_ptr<const security::Standing> standing;
+    std::shared_ptr<const security::Credentials> shown;  ///< what the two above were made from
+    bool take_anonymous = false;
+    std::vector<std::weak_ptr<Stream<TlsSocket>>> live;
+
+    /// Makes the two above if there is something new to show.
+    Status refresh() {
+        if (!standing) return {};
+        auto current = standing->credentials();
+        if (current == shown) return {};
+        const int strict = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+        POTLUCK_ASSIGN(auto new_server,
+                       new_context(TLS_server_method(), *current,
+                                   take_anonymous ? SSL_VERIFY_PEER : strict, *standing));
+        POTLUCK_ASSIGN(auto new_client,
+                       new_context(TLS_client_method(), *current, SSL_VERIFY_PEER, *standing));
+        server = std::move(new_server);
+        client = std::move(new_client);
+        shown = std::move(current);
+        return {};
+    }
+    /// The same for a handshake that begins: what was shown before goes on if it fails.
+    void refresh_or_say() {
+        if (auto made = refresh(); !made)
+            log::failure("the renewed certificate cannot be shown: {}", made.error().message);
+    }
+    std::shared_ptr<Connection> connect(TlsSocket socket, const Limits& limits,
+                                        const std::string& peer) {
+        auto stream = std::make_shared<Stream<TlsSocket>>(std::move(socket), limits, peer);
+        std::erase_if(live, [](const auto& weak) { return weak.expired(); });
+        live.push_back(stream);
+        return std::make_shared<StreamConnection<TlsSocket>>(std::move(stream));
+    }
+    void cut_revoked() {
+        const auto all = live;  // callbacks come later, but let them do what they like
+        for (const auto& weak : all) {
+            const auto stream = weak.lock();
+            if (!stream || !standing->is_revoked(stream->identity())) continue;
+            stream->close(
+                {ErrorCode::kPeerLost, fmt::format("{}: the certificate of {} is revoked",
+                                                   stream->peer(), stream->identity().name)});
+        }
+    }
 };
 
 /// Instead of OpenSSL's own verification: the authority is the certificate with the fingerprint.
@@ -129,12 +190,13 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
         if (!done_) return;
         switch (progress) {
             case TlsEngine::Progress::kFailed:
-                return end(refused(socket_.engine().failure()));
+                // Somebody is there, but not whom we can speak with.
+                return end(refused(ErrorCode::kCorrupt, socket_.engine().failure()));
             case TlsEngine::Progress::kDone:
                 return finish();
             case TlsEngine::Progress::kMore:
                 return socket_.fill([self = shared_from_this()](const error_code& ec, std::size_t) {
-                    if (ec) return self->end(self->refused(ec.message()));
+                    if (ec) return self->end(self->refused(ErrorCode::kPeerLost, ec.message()));
                     self->step();
                 });
         }
@@ -142,13 +204,13 @@ class Handshake : public std::enable_shared_from_this<Handshake> {
     void finish() {
         if (X509* certificate = socket_.engine().peer_certificate()) {
             auto identity = security::identity_of(certificate);
-            if (!identity) return end(refused(identity.error().message));
+            if (!identity) return end(refused(ErrorCode::kCorrupt, identity.error().message));
             socket_.set_identity(std::move(*identity));
         }
         end(std::move(socket_));
     }
-    tl::unexpected<Error> refused(const std::string& why) const {
-        return error(ErrorCode::kPeerLost, fmt::format("{}: TLS: {}", peer_, why));
+    tl::unexpected<Error> refused(ErrorCode code, const std::string& why) const {
+        return error(code, fmt::format("{}: TLS: {}", peer_, why));
     }
     void end(Result<TlsSocket> result) {
         if (!done_) return;
@@ -181,6 +243,8 @@ class Door : public std::enable_shared_from_this<Door> {
           on_anonymous_(std::move(on_anonymous)),
           timeout_(timeout) {}
 
+    std::uint64_t refused() const { return refusals_.total(); }
+
     void knock(tcp::socket socket, const Limits& limits, const std::string& peer,
                DialHandler on_done) {
         const std::string host = host_of(peer);
@@ -188,6 +252,7 @@ class Door : public std::enable_shared_from_this<Door> {
             return turn_away(peer, peer + ": too many handshakes at once");
         ++waiting_;
         ++waiting_by_host_[host];
+        contexts_->refresh_or_say();
         start_handshake(std::move(socket), contexts_->server.get(), true, peer, timeout_,
                         [self = shared_from_this(), host, peer, limits,
                          on_done = std::move(on_done)](Result<TlsSocket> made) {
@@ -205,7 +270,7 @@ class Door : public std::enable_shared_from_this<Door> {
     void let_in(TlsSocket socket, const Limits& limits, const std::string& peer,
                 const DialHandler& on_done) {
         if (socket.identity().role != security::Role::kUnknown)
-            return on_done(make_stream_connection(std::move(socket), limits, peer));
+            return on_done(contexts_->connect(std::move(socket), limits, peer));
         if (!on_anonymous_) return turn_away(peer, peer + ": no certificate");
         const Limits small{.max_head_bytes = kMaxAnonymousHeadBytes,
                            .max_payload_bytes = 0,
@@ -231,33 +296,58 @@ class Door : public std::enable_shared_from_this<Door> {
 Upgrade dialled(std::shared_ptr<Contexts> contexts, std::chrono::milliseconds timeout) {
     return [contexts = std::move(contexts), timeout](tcp::socket socket, const Limits& limits,
                                                      const std::string& peer, DialHandler on_done) {
+        contexts->refresh_or_say();
         start_handshake(
             std::move(socket), contexts->client.get(), false, peer, timeout,
             [contexts, limits, peer, on_done = std::move(on_done)](Result<TlsSocket> made) {
                 if (!made) return on_done(tl::make_unexpected(std::move(made.error())));
-                on_done(make_stream_connection(std::move(*made), limits, peer));
+                on_done(contexts->connect(std::move(*made), limits, peer));
             });
     };
 }
 
+class SocketTlsTransport final : public TlsTransport {
+  public:
+    SocketTlsTransport(std::unique_ptr<Transport> sockets, std::shared_ptr<Contexts> contexts,
+                       std::shared_ptr<const Door> door)
+        : sockets_(std::move(sockets)), contexts_(std::move(contexts)), door_(std::move(door)) {}
+    Result<std::unique_ptr<Listener>> listen(const std::string& address, const Limits& limits,
+                                             AcceptHandler on_accept) override {
+        return sockets_->listen(address, limits, std::move(on_accept));
+    }
+    void dial(const std::string& address, const Limits& limits, std::chrono::milliseconds timeout,
+              DialHandler on_done) override {
+        sockets_->dial(address, limits, timeout, std::move(on_done));
+    }
+    void cut_revoked() override { contexts_->cut_revoked(); }
+    std::uint64_t refused() const override { return door_->refused(); }
+
+  private:
+    std::unique_ptr<Transport> sockets_;
+    std::shared_ptr<Contexts> contexts_;
+    std::shared_ptr<const Door> door_;
+};
+
 }  // namespace
 
-Result<std::unique_ptr<Transport>> make_tls_transport(asio::io_context& loop, TlsOptions options) {
-    const int strict = SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
+Result<std::unique_ptr<TlsTransport>> make_tls_transport(asio::io_context& loop,
+                                                         TlsOptions options) {
     const auto contexts = std::make_shared<Contexts>();
-    POTLUCK_ASSIGN(contexts->server, new_context(TLS_server_method(), options.credentials,
-                                                 options.on_anonymous ? SSL_VERIFY_PEER : strict));
-    POTLUCK_ASSIGN(contexts->client,
-                   new_context(TLS_client_method(), options.credentials, SSL_VERIFY_PEER));
+    contexts->standing = options.standing
+                             ? std::move(options.standing)
+                             : std::make_shared<security::Standing>(std::move(options.credentials));
+    contexts->take_anonymous = options.on_anonymous != nullptr;
+    POTLUCK_TRY(contexts->refresh());
     const auto door = std::make_shared<Door>(contexts, std::move(options.on_anonymous),
                                              options.handshake_timeout);
-    return make_socket_transport(
+    auto sockets = make_socket_transport(
         loop,
         [door](tcp::socket socket, const Limits& limits, const std::string& peer,
                DialHandler on_done) {
             door->knock(std::move(socket), limits, peer, std::move(on_done));
         },
         dialled(contexts, options.handshake_timeout));
+    return std::make_unique<SocketTlsTransport>(std::move(sockets), contexts, door);
 }
 
 Result<std::unique_ptr<Transport>> make_joining_transport(asio::io_context& loop,

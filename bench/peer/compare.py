@@ -2,6 +2,7 @@
 """Potluck beside llama.cpp (npm's node-llama-cpp): the same files, threads and tokens, in turn.
 
     compare.py --potluck build/release/bin/potluck --threads 2,1 FILE...   speed
+    compare.py --native PATH/llama-bench [--native-flags="-rtr 1"] ... FILE...   beside a built llama.cpp
     compare.py --neighbour ... FILE...    decoding beside a busy loop, as a share of quiet decoding
     compare.py --memory ... FILE...       peak resident memory with a full context
 
@@ -16,7 +17,7 @@ from pathlib import Path
 from statistics import median
 
 import figures
-from processes import BusyLoop, Failure, ForeignWork, Peer, peak_bytes, potluck
+from processes import BusyLoop, Failure, ForeignWork, NativePeer, Peer, peak_bytes, printed_json
 
 PAST = 16  # tokens before the first that is made, in both programs
 
@@ -40,10 +41,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rows", type=numbers, default=[1, 8, 16], help="rows of a step")
     parser.add_argument("--context", type=int, default=2048, help="positions, with --memory")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--native", metavar="PROGRAM", help="a llama-bench that is the peer instead")
+    parser.add_argument("--native-flags", default="", metavar="FLAGS", help="more flags for it, in one word")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--neighbour", action="store_true")
     mode.add_argument("--memory", action="store_true")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.native and (options.memory or options.neighbour):
+        parser.error("--native compares speed only")
+    return options
 
 
 def note(text: str):
@@ -58,12 +64,14 @@ def bench_command(o, file: Path, threads: int, *, pp: int, tg: int, rows: list[i
 
 
 def run_potluck(command: list[str]):
-    said, usage = potluck(command)
+    said, usage = printed_json(command)
     return said, usage.ru_utime + usage.ru_stime
 
 
-def ask_all(peer: Peer, commands: list[tuple[str, int]]):
+def ask_all(peer: Peer | NativePeer, commands: list[tuple[str, int]]):
     """The seconds of each command, and the processor time of all."""
+    if isinstance(peer, NativePeer):
+        return peer.ask_all(commands)
     before = peer.cpu_seconds()
     seconds = {(op, n): median(peer.ask(op=op, n=n)["seconds"]) for op, n in commands}
     return seconds, peer.cpu_seconds() - before
@@ -117,7 +125,8 @@ def neighbour_round(o, file: Path, threads: int, peer: Peer, index: int) -> dict
 def rounds_of(o, file: Path, threads: int, take) -> tuple[dict, list[dict]]:
     """The rounds that count, and what the peer says about itself."""
     context = max(o.pp, PAST + max([o.tg, *o.rows])) + 1
-    with Peer(o.node, file, threads, context) as peer:
+    with (NativePeer(o.native, o.native_flags.split(), file, threads) if o.native
+          else Peer(o.node, file, threads, context)) as peer:
         rounds, quiet = [], 0
         while quiet < o.runs and len(rounds) < 2 * o.runs:
             rounds.append(take(o, file, threads, peer, len(rounds)))
@@ -143,7 +152,7 @@ def compare_neighbour(o, file: Path, threads: int) -> dict:
 def compare_memory(o, file: Path, threads: int) -> dict:
     """One run of each: a prompt that fills the context, then some tokens in a new sequence."""
     tg = min(16, o.context - PAST)
-    _, usage = potluck(bench_command(o, file, threads, pp=o.context, tg=tg, rows=[1]))
+    _, usage = printed_json(bench_command(o, file, threads, pp=o.context, tg=tg, rows=[1]))
     with Peer(o.node, file, threads, o.context) as peer:
         peer.ask(op="pp", n=o.context)
         peer.ask(op="tg", n=tg)
@@ -153,14 +162,16 @@ def compare_memory(o, file: Path, threads: int) -> dict:
             "potluck": peak_bytes(usage), "peer": peak, "peer_is": about}
 
 
-def peer_version() -> str:
+def peer_name(o) -> str:
+    if o.native:
+        return " ".join([Path(o.native).name, *o.native_flags.split()])
     package = json.loads((Path(__file__).resolve().parent / "package.json").read_text(encoding="utf-8"))
-    return package["dependencies"]["node-llama-cpp"]
+    return f"node-llama-cpp {package['dependencies']['node-llama-cpp']}"
 
 
 def show(o, results: list[dict]):
     if o.json:
-        print(json.dumps({"peer": f"node-llama-cpp {peer_version()}", "runs": o.runs,
+        print(json.dumps({"peer": peer_name(o), "runs": o.runs,
                           "results": [figures.plain(result) for result in results]}))
         return
     table = (figures.memory_table if o.memory else
@@ -168,7 +179,7 @@ def show(o, results: list[dict]):
     print(table(results))
     if not o.memory:
         print("\n" + figures.other_work(results, o.quiet))
-    print(f"\nPeer: node-llama-cpp {peer_version()}.")
+    print(f"\nPeer: {peer_name(o)}.")
 
 
 def main() -> int:

@@ -31,7 +31,8 @@ def quietest(rounds: list[dict], wanted: int) -> list[dict]:
 
 
 def speed_figures(rounds: list[dict], pp: int, tg: int, rows: list[int]) -> list[Figure]:
-    """`potluck` of a round is what `potluck bench --json` said, `peer` maps (op, n) to seconds."""
+    """`potluck` of a round is what `potluck bench --json` said, `peer` maps (op, n) to seconds. A
+    native peer has no figure with logits."""
     out = []
 
     def add(name, unit, rate, ours, theirs):
@@ -44,7 +45,8 @@ def speed_figures(rounds: list[dict], pp: int, tg: int, rows: list[int]) -> list
                 lambda q, op=op, n=n: n / q[op, n])
     for n in rows:
         ours = (lambda p, n=n: p["rows"][str(n)])
-        add(f"{n} rows, logits", "ms", False, ours, lambda q, n=n: 1e3 * q["verify", n])
+        if all(("verify", n) in r["peer"] for r in rounds):
+            add(f"{n} rows, logits", "ms", False, ours, lambda q, n=n: 1e3 * q["verify", n])
         add(f"{n} rows, peer without", "ms", False, ours, lambda q, n=n: 1e3 * q["step", n])
     return out
 

@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 HERE = Path(__file__).resolve().parent
 TIMEOUT_S = 1800  # for one command; a large model on a slow machine takes minutes
@@ -65,8 +66,8 @@ class ForeignWork:
         return max(0.0, (self.busy - self.own) / self.elapsed)
 
 
-def potluck(command: list[str]) -> tuple[dict, "os.struct_rusage"]:
-    """What a `potluck bench --json` printed, and what the process used."""
+def printed_json(command: list[str]) -> tuple:
+    """The JSON that a command printed, and what its process used."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         errors = []
         reader = threading.Thread(target=lambda: errors.append(child.stderr.read()))
@@ -85,7 +86,7 @@ def potluck(command: list[str]) -> tuple[dict, "os.struct_rusage"]:
     try:
         return json.loads(text), usage
     except ValueError as error:
-        raise Failure(f"{' '.join(command)}: printed no JSON object: {error}") from error
+        raise Failure(f"{' '.join(command)}: printed no JSON: {error}") from error
 
 
 def peak_bytes(usage) -> int:
@@ -152,6 +153,37 @@ class Peer:
     def close(self):
         self.child.kill()
         self.child.communicate()
+
+
+class NativePeer:
+    """A `llama-bench` of llama.cpp or of a fork of it. Like Potluck it loads anew for each round."""
+    RUNS = 3  # of each figure: its warm-up is one token, so the first run is the slowest
+
+    def __init__(self, program: str, more: list[str], model: Path, threads: int):
+        self.command = [program, "-m", str(model), "-t", str(threads), "-r", str(self.RUNS), "-o", "json",
+                        *more]
+        self.about = {"program": " ".join([Path(program).name, *more])}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def ask_all(self, commands: list[tuple[str, int]]) -> tuple[dict, float]:
+        """As compare.ask_all; logits of all rows ("verify") are nothing that it can measure."""
+        prompts = sorted({n for op, n in commands if op in ("pp", "step")}) or [0]
+        made = [n for op, n in commands if op == "tg"] or [0]
+        said, usage = printed_json([*self.command, "-p", ",".join(map(str, prompts)),
+                                    "-n", ",".join(map(str, made))])
+        seconds = {}
+        for test in said:
+            of_one = median(test["samples_ns"]) * 1e-9
+            if test["n_gen"] == 0:
+                seconds["pp", test["n_prompt"]] = seconds["step", test["n_prompt"]] = of_one
+            elif test["n_prompt"] == 0:
+                seconds["tg", test["n_gen"]] = of_one
+        return seconds, usage.ru_utime + usage.ru_stime
 
 
 class BusyLoop:

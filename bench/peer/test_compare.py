@@ -93,6 +93,14 @@ for line in sys.stdin:
     elif c["n"] == 13: say(error="13 is not liked")
     else: say(op=c["op"], n=c["n"], seconds=[0.1, 0.2, 0.4])
 """
+NATIVE = """#!{python}
+import json, sys
+a = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+assert a["-rtr"] == "1" and a["-o"] == "json"
+say = lambda p, n, ns: {{"n_prompt": p, "n_gen": n, "samples_ns": [9 * ns, ns, ns]}}
+print(json.dumps([say(int(p), 0, int(p) * 10**7) for p in a["-p"].split(",")]
+                 + [say(0, int(a["-n"]), 2 * 10**9)]))
+"""
 
 
 class Runs(unittest.TestCase):
@@ -102,7 +110,7 @@ class Runs(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
-        for name, text in (("potluck", POTLUCK), ("node", PEER)):
+        for name, text in (("potluck", POTLUCK), ("node", PEER), ("llama-bench", NATIVE)):
             file = self.folder / name
             file.write_text(text.format(python=sys.executable), encoding="utf-8")
             file.chmod(file.stat().st_mode | stat.S_IXUSR)
@@ -123,6 +131,16 @@ class Runs(unittest.TestCase):
         self.assertEqual(code, 0, errors)
         self.assertIn("| good.gguf | 2 | pp512 | tok/s | 100.0 | 2560 | 0.04 (0.04..0.04) |", out)
         self.assertIn("| good.gguf | 1 | 8 rows, logits | ms | 5.00 | 200 | 40.00 (40.00..40.00) |", out)
+
+    def test_a_native_peer(self):
+        code, out, errors = self.run_compare("--native", str(self.folder / "llama-bench"),
+                                             "--native-flags=-rtr 1", "--rows", "1,8")
+        self.assertEqual(code, 0, errors)
+        self.assertIn("| good.gguf | 2 | pp512 | tok/s | 100.0 | 100.0 | 1.00 (1.00..1.00) |", out)
+        self.assertIn("| good.gguf | 2 | tg64 | tok/s | 10.0 | 32.0 | 0.31 (0.31..0.31) |", out)
+        self.assertIn("| good.gguf | 2 | 8 rows, peer without | ms | 5.00 | 80.0 | 16.00", out)
+        self.assertNotIn("rows, logits", out)
+        self.assertIn("Peer: llama-bench -rtr 1.", out)
 
     def test_speed_as_json(self):
         code, out, errors = self.run_compare("--json", "--pp", "0")

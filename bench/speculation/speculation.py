@@ -11,6 +11,7 @@ import json
 import resource
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -125,6 +126,75 @@ def law(options, stages: list[int]) -> int:
     return missed
 
 
+def coordinator_seconds(server: Cluster) -> float:
+    """Processor time of the coordinator, all threads; its workers are other processes."""
+    tasks = Path(f"/proc/{server.child.pid}/task").glob("*/schedstat")
+    return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
+
+def interval(values: list[float]) -> str:
+    return f"{median(values):.3f} ({min(values):.3f}..{max(values):.3f})"
+
+
+def crowd(options, workers: int, prompts: list[dict]) -> int:
+    """Many streams at once, `auto` and `off` in turn: tokens per second of all together."""
+    flags = ["--workers", str(workers), "--slots", str(options.streams), *options.flags]
+    rates, spent = {"off": [], options.arm: []}, {"off": [], options.arm: []}
+    drafted = wasted = tokens_drafted = 0
+    for round_ in range(options.rounds):
+        with Cluster(options.potluck, flags) as server, ThreadPoolExecutor(options.streams) as pool:
+            ask(server.port, "import os\n", 16, "off")
+            for arm in ("off", options.arm) if round_ % 2 == 0 else (options.arm, "off"):
+                # Nobody's prompt begins like another's, and no answer was heard before.
+                asked = [f"# {arm} {i}\n" + prompts[i % len(prompts)]["prompt"]
+                         for i in range(options.streams)]
+                before, start = coordinator_seconds(server), time.monotonic()
+                answers = list(pool.map(lambda p, arm=arm: ask(server.port, p, options.tokens, arm,
+                                                               ignore_eos=True), asked))
+                took = time.monotonic() - start
+                tokens = sum(a.tokens for a in answers)
+                rates[arm].append(tokens / took)
+                spent[arm].append((coordinator_seconds(server) - before) / tokens * 1e6)
+                if arm != "off":
+                    rows = sum(a.speculation["drafted"] for a in answers)
+                    drafted += rows
+                    wasted += rows - sum(a.speculation["accepted"] for a in answers)
+                    tokens_drafted += tokens
+    ratios = [a / b for a, b in zip(rates[options.arm], rates["off"], strict=True)]
+    print(f"\n{options.streams} streams at once, {workers} worker{'s' * (workers > 1)}: off "
+          f"{median(rates['off']):.0f} tokens/s, {options.arm} {median(rates[options.arm]):.0f}; ratio "
+          f"{interval(ratios)}\nDrafted rows a token {drafted / tokens_drafted:.4f}, of no use "
+          f"{wasted / tokens_drafted:.4f}; the coordinator's processor time a token: off "
+          f"{interval(spent['off'])} us, {options.arm} {interval(spent[options.arm])} us")
+    return int(max(ratios) < 1)
+
+
+def sampled(options) -> int:
+    """At temperature 1, where no drafter can be right of a model of random weights: what `auto` costs."""
+    rates, spent = {"off": [], options.arm: []}, {"off": [], options.arm: []}
+    drafted = tokens = 0
+    with Cluster(options.potluck, ["--workers", "1", "--slots", "2", *options.flags]) as server:
+        ask(server.port, "one two", 4, "off")
+        for round_ in range(options.rounds):
+            for arm in ("off", options.arm) if round_ % 2 == 0 else (options.arm, "off"):
+                before = coordinator_seconds(server)
+                answer = ask(server.port, f"{round_} one two three", options.tokens, arm, temperature=1,
+                             seed=round_, ignore_eos=True)
+                rates[arm].append(answer.rate())
+                spent[arm].append((coordinator_seconds(server) - before) / answer.tokens * 1e6)
+                if arm != "off":
+                    drafted += answer.speculation["drafted"]
+                    tokens += answer.tokens
+    step_us = 1e6 / median(rates["off"])
+    more_us = median(spent[options.arm]) - median(spent["off"])
+    print(f"\nTemperature 1, a step of {step_us / 1e3:.1f} ms: speed against off "
+          f"{interval([a / b for a, b in zip(rates[options.arm], rates['off'], strict=True)])}; drafted rows "
+          f"{drafted} for {tokens} tokens; the coordinator's processor time a token: off "
+          f"{interval(spent['off'])} us, {options.arm} {interval(spent[options.arm])} us: "
+          f"{more_us / step_us:.2%} of a step")
+    return 0
+
+
 def own_seconds() -> float:
     uses = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(use.ru_utime + use.ru_stime for use in uses)
@@ -136,6 +206,11 @@ def measure(options) -> int:
         prompts = json.loads(options.prompts.read_text())
         for workers in options.workers:
             show_pairs(workers, pairs(options, workers, prompts))
+    if "crowd" in options.suites:
+        prompts = json.loads(options.prompts.read_text())
+        missed += sum(crowd(options, workers, prompts) for workers in options.workers)
+    if "sampled" in options.suites:
+        missed += sampled(options)
     if "law" in options.suites:
         for stages in ([1, 1, 1, 1], [1, 3, 1, 1]):
             missed += law(options, stages)
@@ -146,17 +221,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--potluck", default="potluck")
-    parser.add_argument("--suites", type=lambda text: text.split(","), default=["pairs"], help="pairs,law")
+    parser.add_argument("--suites", type=lambda text: text.split(","), default=["pairs"],
+                        help="pairs,crowd,sampled,law")
     parser.add_argument("--prompts", type=Path, help="JSON: a list of {name, prompt, n}")
     parser.add_argument("--workers", type=lambda t: [int(n) for n in t.split(",")], default=[1, 3])
     parser.add_argument("--arm", default="auto", help="what is measured beside off")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--tokens", type=int, default=160, help="of the law's answers")
+    parser.add_argument("--tokens", type=int, default=160, help="of answers, but of pairs")
     parser.add_argument("--chances", type=lambda t: [float(a) for a in t.split(",")],
                         default=[0, 0.3, 0.5, 0.7, 0.9, 1])
     parser.add_argument("--flags", type=str.split, default=[], help="more flags of `potluck up`")
+    parser.add_argument("--streams", type=int, default=64, help="of crowd")
     options = parser.parse_args()
-    if "pairs" in options.suites and not options.prompts:
+    if {"pairs", "crowd"} & set(options.suites) and not options.prompts:
         parser.error("--prompts is needed")
     foreign = processes.ForeignWork()
     try:

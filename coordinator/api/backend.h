@@ -56,6 +56,12 @@ class Backend {
     virtual Health health() const = 0;
     /// Nodes, plan and figures as a JSON object, for GET /v1/cluster.
     virtual std::string cluster() const { return "{}"; }
+    /// In Prometheus' text format (monitoring/exposition.h), for GET /metrics.
+    virtual std::string metrics() const { return {}; }
+    /// Takes a node out of use or back, and says what comes of it. kNotFound: there is no such
+    /// node. kResourceExhausted: the model does not fit without it, and it is not forced.
+    virtual Result<std::string> drain(const std::string& node, bool force) = 0;
+    virtual Result<std::string> undrain(const std::string& node) = 0;
     /// kInvalidArgument: can never fit. kResourceExhausted: the queue is full. kPeerLost: no
     /// cluster. The sink is kept until it is told the end, and is never called from inside submit.
     virtual Result<RequestId> submit(GenerationRequest request,

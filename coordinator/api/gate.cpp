@@ -18,6 +18,15 @@ Parsed<void> Gate::authorize(Route route, std::size_t headers, std::string_view 
     return refuse(unauthorized(headers > 0));
 }
 
+Parsed<void> Gate::administrate(bool from_page) const {
+    const auto forbid = [](std::string why) {
+        return refuse({403, std::move(why), "invalid_request_error", "", "forbidden"});
+    };
+    if (from_page) return forbid("web pages may not change the cluster");
+    if (!holder_ || holder_->account.limits().admin) return {};
+    return forbid("the key " + holder_->name + " may not change the cluster: it has no admin=yes");
+}
+
 ApiError Gate::refusal(const KeyRefusal& why) const {
     return limit_error(why, holder_->name, backend_.retry_after());
 }

@@ -26,6 +26,10 @@ class Gate {
     /// A new request: who asks, from its one `Authorization` header (nothing if there is none;
     /// `headers` is how many there were). 401 where a key is needed and there is no good one.
     Parsed<void> authorize(Route route, std::size_t headers, std::string_view authorization);
+    /// For what changes the cluster: 403 for a key that may not, and for pages of other sites,
+    /// whose browsers say so with an `Origin` (without keys every page that somebody here looks at
+    /// could ask).
+    Parsed<void> administrate(bool from_page) const;
     /// Takes the request in among those of its key, until leave(). 429 beyond a limit.
     Parsed<void> enter();
     /// Says whose the request is and holds it to what its key allows: 400 or 429 beyond.

@@ -17,9 +17,11 @@ std::string_view reason_of(unsigned status) {
          {204, "No Content"},
          {400, "Bad Request"},
          {401, "Unauthorized"},
+         {403, "Forbidden"},
          {404, "Not Found"},
          {405, "Method Not Allowed"},
          {408, "Request Timeout"},
+         {409, "Conflict"},
          {413, "Payload Too Large"},
          {429, "Too Many Requests"},
          {431, "Request Header Fields Too Large"},
@@ -74,6 +76,9 @@ Match match_path(std::string_view path) {
     if (path == "/v1/completions") return {Route::kCompletions, "", "POST, OPTIONS"};
     if (path == "/v1/models") return {Route::kModels, "", "GET, HEAD, OPTIONS"};
     if (path == "/v1/cluster") return {Route::kCluster, "", "GET, HEAD, OPTIONS"};
+    if (path == "/metrics") return {Route::kMetrics, "", "GET, HEAD, OPTIONS"};
+    if (path == "/v1/cluster/drain") return {Route::kDrain, "", "POST, OPTIONS"};
+    if (path == "/v1/cluster/undrain") return {Route::kUndrain, "", "POST, OPTIONS"};
     if (path == "/health") return {Route::kHealth, "", "GET, HEAD, OPTIONS"};
     if (path.starts_with(kModelPrefix) && path.size() > kModelPrefix.size())
         return {Route::kModel, percent_decoded(path.substr(kModelPrefix.size())),
@@ -96,9 +101,8 @@ std::string response_text(const Reply& reply, Framing framing) {
     std::string out = head(reply.status, framing);
     append(out, reply.headers);
     if (reply.status == 204) return out + "\r\n";
-    fmt::format_to(std::back_inserter(out),
-                   "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-                   reply.body.size());
+    fmt::format_to(std::back_inserter(out), "Content-Type: {}\r\nContent-Length: {}\r\n\r\n",
+                   reply.content_type, reply.body.size());
     if (!framing.head_only) out += reply.body;
     return out;
 }
@@ -128,7 +132,7 @@ Match match_route(std::string_view method, std::string_view target) {
         match.route = Route::kPreflight;
         return match;
     }
-    const bool is_post = match.route == Route::kChat || match.route == Route::kCompletions;
+    const bool is_post = match.allow.starts_with("POST");
     const bool allowed = is_post ? method == "POST" : method == "GET" || method == "HEAD";
     if (!allowed) match.route = Route::kMethodNotAllowed;
     return match;

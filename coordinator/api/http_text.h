@@ -17,8 +17,9 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 
 struct Reply {
     unsigned status = 200;
-    std::string body;  ///< JSON; empty for 204
+    std::string body;  ///< empty for 204
     Headers headers;
+    std::string_view content_type = "application/json";
 };
 
 /// An error with the headers that belong to its status (Retry-After, WWW-Authenticate).
@@ -45,6 +46,9 @@ enum class Route : std::uint8_t {
     kModel,  ///< Match::argument is the id
     kHealth,
     kCluster,
+    kMetrics,
+    kDrain,
+    kUndrain,
     kPreflight,  ///< OPTIONS of a known path
     kNotFound,
     kMethodNotAllowed,

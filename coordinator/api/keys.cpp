@@ -97,6 +97,13 @@ std::optional<std::string> read_priority(std::string_view value, KeyLimits& limi
     return std::nullopt;
 }
 
+std::optional<std::string> read_admin(std::string_view value, KeyLimits& limits) {
+    if (value != "yes" && value != "no")
+        return fmt::format("admin is 'yes' or 'no', not '{}'", shown(value));
+    limits.admin = value == "yes";
+    return std::nullopt;
+}
+
 /// What is wrong with `word`, if anything.
 std::optional<std::string> read_setting(std::string_view word, KeyLimits& limits,
                                         std::vector<std::string_view>& seen) {
@@ -109,9 +116,10 @@ std::optional<std::string> read_setting(std::string_view word, KeyLimits& limits
         return fmt::format("{} is given twice", shown(name));
     seen.push_back(name);
     if (name == "priority") return read_priority(value, limits);
+    if (name == "admin") return read_admin(value, limits);
     const auto* setting = std::ranges::find(kSettings, name, &Setting::name);
     if (setting == std::end(kSettings)) {
-        std::string known = "priority";
+        std::string known = "priority, admin";
         for (const Setting& s : kSettings)
             known += fmt::format(", {}", s.name);
         return fmt::format("there is no setting '{}'; there are {}", shown(name), known);
@@ -184,6 +192,7 @@ std::string key_line(const ApiKey& key) {
     const std::string_view hash(reinterpret_cast<const char*>(key.hash.data()), key.hash.size());
     std::string out = fmt::format("{} {}{}", key.name, kHashPrefix, hex(hash));
     if (key.limits.priority == Priority::kBatch) out += " priority=batch";
+    if (key.limits.admin) out += " admin=yes";
     for (const Setting& setting : kSettings) {
         if (const std::uint64_t value = setting.get(key.limits); value > 0)
             fmt::format_to(std::back_inserter(out), " {}={}", setting.name, value);

@@ -15,8 +15,6 @@ namespace potluck::coordinator::api {
 
 namespace json = boost::json;
 
-namespace {
-
 Parsed<json::object> parse_object(std::string_view body) {
     ApiError bad{400, "", "invalid_request_error", "", "invalid_json"};
     if (body.empty()) {
@@ -36,6 +34,8 @@ Parsed<json::object> parse_object(std::string_view body) {
     }
     return refuse(std::move(bad));
 }
+
+namespace {
 
 void read_chat_logprobs(FieldReader& reader, GenerationFields& out) {
     out.logprobs = reader.boolean("logprobs").value_or(false);

@@ -77,6 +77,8 @@ struct CompletionRequest {
     std::vector<Prompt> prompts;  ///< at least one
 };
 
+/// The body of any POST: a JSON object of bounded depth.
+Parsed<boost::json::object> parse_object(std::string_view body);
 Parsed<ChatRequest> parse_chat_request(std::string_view body);
 Parsed<CompletionRequest> parse_completion_request(std::string_view body);
 

@@ -57,13 +57,19 @@ std::string head(const AnswerFormat& format, bool chunk) {
                        format.fingerprint.empty() ? "null" : json_text(format.fingerprint));
 }
 
+double milliseconds_of(std::chrono::nanoseconds time) {
+    return std::chrono::duration<double, std::milli>(time).count();
+}
+
 std::string speculation_object(const SpeculationReport& report) {
     return fmt::format(R"({{"rounds":{},"drafted":{},"accepted":{},"drafted_at":[{}],)"
-                       R"("accepted_at":[{}],"debt_ms":{:.3f},"arm":{},"why":{}}})",
+                       R"("accepted_at":[{}],"draft_ms":{:.3f},"verify_ms":{:.3f},)"
+                       R"("rollback_ms":{:.3f},"debt_ms":{:.3f},"arm":{},"why":{},"reason":{}}})",
                        report.rounds, report.drafted, report.accepted,
                        fmt::join(report.drafted_at, ","), fmt::join(report.accepted_at, ","),
-                       std::chrono::duration<double, std::milli>(report.debt).count(),
-                       json_text(report.arm), json_text(report.why));
+                       milliseconds_of(report.draft), milliseconds_of(report.verify),
+                       milliseconds_of(report.rollback), milliseconds_of(report.debt),
+                       json_text(report.arm), json_text(report.why), json_text(report.reason));
 }
 
 std::string usage_object(const Usage& usage) {

@@ -24,6 +24,7 @@
 #include "coordinator/api/answer.h"
 #include "coordinator/api/gate.h"
 #include "coordinator/api/http_text.h"
+#include "coordinator/api/node_change.h"
 #include "coordinator/api/prepare.h"
 
 namespace potluck::coordinator::api {
@@ -40,6 +41,7 @@ constexpr std::size_t kBodyReadBytes = std::size_t{64} << 10;
 constexpr auto kNever = asio::steady_timer::time_point::max();
 constexpr std::size_t kMaxEarlyBytes = std::size_t{64} << 10;  // of requests before their turn
 constexpr std::size_t kEarlyReadBytes = 4096;
+constexpr std::string_view kMetricsContentType = "text/plain; version=0.0.4; charset=utf-8";
 constexpr std::chrono::seconds kLinger{2};  // for the client to read the last response
 
 /// Assigning an empty string would keep the memory.
@@ -286,7 +288,15 @@ void Session::dispatch() {
         case Route::kModel:
         case Route::kHealth:
         case Route::kCluster:
+        case Route::kMetrics:
             return dispatch_get(match_);
+        case Route::kDrain:
+        case Route::kUndrain: {
+            const auto allowed = gate_.administrate(request.count(http::field::origin) > 0);
+            if (!allowed) return reply(error_reply(allowed.error()));
+            return reply(
+                change_node(match_.route == Route::kDrain, request.body(), context_->backend));
+        }
         case Route::kPreflight: {
             const std::string asked(request["Access-Control-Request-Headers"]);
             return reply({204,
@@ -320,6 +330,8 @@ void Session::dispatch_get(const Match& match) {
         return reply({200, model_body(*model), {}});
     }
     if (match.route == Route::kCluster) return reply({200, context_->backend.cluster(), {}});
+    if (match.route == Route::kMetrics)
+        return reply({200, context_->backend.metrics(), {}, kMetricsContentType});
     const Health health = context_->backend.health();
     reply({health.ready ? 200U : 503U, health_body(health), {}});
 }

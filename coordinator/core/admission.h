@@ -23,6 +23,7 @@ struct KeyLimits {
     std::uint64_t tokens_per_minute = 0;  ///< prompts and answers
     std::uint32_t max_tokens = 0;         ///< of one request: its prompts and all its choices
     std::chrono::seconds max_queue{0};    ///< until the first token
+    bool admin = false;                   ///< may take nodes out of use
 
     bool operator==(const KeyLimits&) const = default;
 };

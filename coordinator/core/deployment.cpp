@@ -98,6 +98,7 @@ void Deployment::leave_out(NodeId node) {
 std::vector<NodeId> Deployment::usable() const {
     std::vector<NodeId> all;
     for (const auto& [id, node] : nodes_) {
+        if (!node.absence.empty()) continue;
         const auto standing = standing_.find(id);
         if (standing == standing_.end() || standing->second.out_until <= now_) all.push_back(id);
     }
@@ -107,7 +108,7 @@ std::vector<NodeId> Deployment::usable() const {
     return all;
 }
 
-Result<Plan> Deployment::plan_for(const std::vector<NodeId>& nodes) const {
+std::vector<DeviceOffer> Deployment::devices_of(const std::vector<NodeId>& nodes) const {
     std::vector<DeviceOffer> devices;
     for (const NodeId id : nodes) {
         const auto& node = nodes_.at(id);
@@ -121,10 +122,15 @@ Result<Plan> Deployment::plan_for(const std::vector<NodeId>& nodes) const {
                                .arithmetic_class = d.arithmetic_class});
         }
     }
+    return devices;
+}
+
+Result<Plan> Deployment::plan_for(const std::vector<NodeId>& nodes,
+                                  const StageChooser& choose) const {
+    std::vector<DeviceOffer> devices = devices_of(nodes);
     PlanRequest request = options_.plan;
     if (was_ready_ && request.split.size() != devices.size()) request.split.clear();
-    if (options_.choose && request.split.empty())
-        arrange(options_.choose(devices), devices, request);
+    if (choose && request.split.empty()) arrange(choose(devices), devices, request);
     return make_plan(footprint_, config_, devices, request);
 }
 
@@ -152,7 +158,7 @@ void Deployment::make_plan_if_possible(DeploymentActions& actions) {
     const auto nodes = usable();
     if (nodes.size() < needed() || nodes == planned_for_) return;
     planned_for_ = nodes;
-    auto plan = plan_for(nodes);
+    auto plan = plan_for(nodes, options_.choose);
     if (!plan) {
         last_problem_ = plan.error().message;
         return;
@@ -166,7 +172,7 @@ void Deployment::take_in(DeploymentActions& actions) {
     const auto nodes = usable();
     if (nodes == planned_for_) return;
     planned_for_ = nodes;
-    auto plan = plan_for(nodes);
+    auto plan = plan_for(nodes, options_.choose);
     if (!plan || same_stages(*plan, *plan_)) return;
     actions.push_back(StopPipeline{.reason = {ErrorCode::kPeerLost, "workers are being taken in"},
                                    .planned = true});
@@ -190,23 +196,64 @@ void Deployment::on_node_joined(NodeOffer node, DeploymentActions& actions) {
     make_plan_if_possible(actions);
 }
 
-void Deployment::fall_back(const Error& reason, DeploymentActions& actions) {
+void Deployment::fall_back(const Error& reason, DeploymentActions& actions, bool planned) {
     last_problem_ = reason.message;
-    if (plan_) actions.push_back(StopPipeline{reason});
+    if (plan_) actions.push_back(StopPipeline{.reason = reason, .planned = planned});
     plan_.reset();
     pending_.clear();
     planned_for_.clear();
     state_ = DeploymentState::kWaiting;
 }
 
+bool Deployment::holds_stage(NodeId node) const {
+    return plan_ &&
+           std::ranges::any_of(plan_->stages, [&](const auto& s) { return s.node == node; });
+}
+
+Status Deployment::can_spare(NodeId node) const {
+    if (!holds_stage(node)) return {};
+    auto others = usable();
+    std::erase(others, node);
+    auto plan = plan_for(others, options_.consider);
+    if (plan) return {};
+    const std::string& name = nodes_.at(node).name;
+    if (others.empty()) {
+        return error(ErrorCode::kResourceExhausted,
+                     fmt::format("there is no other node that could do the work of {}", name));
+    }
+    return error(ErrorCode::kResourceExhausted,
+                 fmt::format("without {} the model does not fit: {}", name, plan.error().message));
+}
+
+void Deployment::on_absence(NodeId node, const std::string& why, DeploymentActions& actions) {
+    const auto found = nodes_.find(node);
+    if (found == nodes_.end() || found->second.absence == why) return;
+    const bool changes = found->second.absence.empty() != why.empty();
+    found->second.absence = why;
+    if (!changes) return;
+    // Whoever is out of use gives its pages back.
+    if (!why.empty()) held_.erase(node);
+    if (why.empty()) {
+        planned_for_.clear();
+    } else if (holds_stage(node)) {
+        const Error reason{ErrorCode::kPeerLost,
+                           fmt::format("worker {} is out of use: {}", found->second.name, why)};
+        fall_back(reason, actions, true);
+    }
+    // Also without a plan: what failed with this worker may work without it.
+    if (state_ != DeploymentState::kWaiting) return;
+    retry_at_ = {};
+    make_plan_if_possible(actions);
+}
+
 void Deployment::on_node_left(NodeId node, const std::string& why, DeploymentActions& actions) {
     const auto found = nodes_.find(node);
     if (found == nodes_.end()) return;
     const std::string name = found->second.name;
+    const bool held = holds_stage(node);
     nodes_.erase(found);
     held_.erase(node);
-    const auto holds_stage = [&](const StagePlacement& s) { return s.node == node; };
-    if (plan_ && std::any_of(plan_->stages.begin(), plan_->stages.end(), holds_stage)) {
+    if (held) {
         if (was_stable()) {
             standing_.erase(node);
         } else {
@@ -351,13 +398,22 @@ std::string loading_status(const std::map<StageIndex, StageProgress>& stages) {
 
 }  // namespace
 
+std::size_t Deployment::present() const {
+    return static_cast<std::size_t>(std::ranges::count_if(
+        nodes_, [](const auto& entry) { return entry.second.absence.empty(); }));
+}
+
+std::size_t Deployment::awaited() const {
+    if (state_ != DeploymentState::kWaiting) return 0;
+    return needed() - std::min(needed(), present());
+}
+
 std::string Deployment::status() const {
     const std::string because = last_problem_.empty() ? "" : " (" + last_problem_ + ")";
     switch (state_) {
         case DeploymentState::kWaiting:
-            if (nodes_.size() < needed())
-                return fmt::format("waiting for workers: {} of {}{}", nodes_.size(), needed(),
-                                   because);
+            if (present() < needed())
+                return fmt::format("waiting for workers: {} of {}{}", present(), needed(), because);
             return "cannot serve" + because;
         case DeploymentState::kPreparing:
             return loading_status(progress_);

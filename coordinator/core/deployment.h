@@ -9,9 +9,10 @@
 // - A node that comes while a pipeline is ready is taken in at the next quiet moment, if the plan
 //   with it is another one.
 // - A plan says from which layer on stages keep the pages that sequences have (docs/loss.md). If
-// one
-//   of them cannot, the same plan is made again with nothing kept. What a pipeline had is kept by
-//   the plan after it or by none.
+//   one of them cannot, the same plan is made again with nothing kept. What a pipeline had is kept
+//   by the plan after it or by none.
+// - A node that must not be used for a while leaves the plan at once, as if it were lost, but that
+//   is not held against it. Its pages are lost.
 // - What fails is tried again, later each time: a node that could not load its part, or went soon
 //   after it had one, is left out for a while; after a failure that is nobody's in particular, all
 //   wait. Ready for `stable`, and old failures are forgotten.
@@ -52,7 +53,8 @@ struct DeploymentOptions {
     /// Plans get larger epochs than this: at least as large as any that these workers have seen
     /// from an earlier coordinator.
     std::uint64_t first_epoch = 0;
-    StageChooser choose;  ///< asked unless plan.split says; null: by memory
+    StageChooser choose;    ///< asked unless plan.split says; null: by memory
+    StageChooser consider;  ///< the same, of a plan that is only thought about; null: by memory
     /// After a link or stage broke without an end of its node: whether a node is gone shows soon.
     nanoseconds settle = std::chrono::milliseconds(100);
     nanoseconds first_retry = std::chrono::seconds(1);  ///< doubles with each failure
@@ -72,6 +74,7 @@ struct NodeOffer {
     };
     std::vector<Device> devices;
     std::uint64_t last_epoch = 0;  ///< of a plan that it has seen; 0: none
+    std::string absence;           ///< why it is not to be used now; empty: it is
 };
 
 struct PreparedStage {
@@ -102,7 +105,7 @@ struct StartPipeline {  ///< links are open: start the scheduler and send one to
 };
 struct StopPipeline {  ///< requests wait for the next one; close the data links
     Error reason;
-    bool planned = false;  ///< nothing is lost: nodes are taken in
+    bool planned = false;  ///< nothing is lost: nodes are taken in, or go out of use
 };
 using DeploymentAction = std::variant<PrepareNodes, ConnectNodes, StartPipeline, StopPipeline>;
 using DeploymentActions = std::vector<DeploymentAction>;
@@ -122,6 +125,11 @@ class Deployment {
     void on_node_joined(NodeOffer node, DeploymentActions& actions);
     /// Connection lost, or the worker said that it cannot go on.
     void on_node_left(NodeId node, const std::string& why, DeploymentActions& actions);
+    /// Why the node is not to be used from now on; empty: it is again.
+    void on_absence(NodeId node, const std::string& why, DeploymentActions& actions);
+    /// Whether the others could hold the model without it; kResourceExhausted, saying why, if not.
+    /// A node that holds no stage can always be spared.
+    Status can_spare(NodeId node) const;
     void on_progress(Epoch epoch, StageIndex stage, const StageProgress& progress);
     void on_prepared(Epoch epoch, NodeId node, const std::string& problem,
                      const std::vector<PreparedStage>& stages, DeploymentActions& actions);
@@ -138,6 +146,8 @@ class Deployment {
     bool was_ready() const { return was_ready_; }
     const std::optional<Plan>& plan() const { return plan_; }
     const std::map<NodeId, NodeOffer>& nodes() const { return nodes_; }
+    /// Nodes that are needed beyond those that are here before a plan can be made.
+    std::size_t awaited() const;
     /// One line for people: what is being waited for, or what went wrong last.
     std::string status() const;
 
@@ -150,12 +160,15 @@ class Deployment {
 
     std::size_t needed() const { return was_ready_ ? 1 : options_.workers; }
     std::vector<NodeId> usable() const;
-    Result<Plan> plan_for(const std::vector<NodeId>& nodes) const;
+    std::vector<DeviceOffer> devices_of(const std::vector<NodeId>& nodes) const;
+    Result<Plan> plan_for(const std::vector<NodeId>& nodes, const StageChooser& choose) const;
+    bool holds_stage(NodeId node) const;
     void prepare(Plan plan, DeploymentActions& actions);
     bool keeps_as_planned(const std::vector<PreparedStage>& stages) const;
     void make_plan_if_possible(DeploymentActions& actions);
     void take_in(DeploymentActions& actions);
-    void fall_back(const Error& reason, DeploymentActions& actions);
+    void fall_back(const Error& reason, DeploymentActions& actions, bool planned = false);
+    std::size_t present() const;  ///< nodes that are here and not out of use
     void leave_out(NodeId node);
     nanoseconds retry_after(unsigned failures) const;
     bool was_stable() const;
@@ -171,7 +184,7 @@ class Deployment {
     DeploymentState state_ = DeploymentState::kWaiting;
     std::optional<Plan> plan_;
     std::optional<Plan> served_;  ///< the last that was started, until another one is prepared
-    std::set<NodeId> held_;       ///< nodes of `served_` that have been here since
+    std::set<NodeId> held_;       ///< nodes of `served_` that have been here, and in use, since
     std::uint64_t last_epoch_ = 0;
     bool was_ready_ = false;
     nanoseconds ready_since_{};

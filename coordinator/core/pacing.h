@@ -29,6 +29,10 @@ struct StageCost {
     nanoseconds hop_per_row{};  ///< more for each row of a batch: its bytes at the link's bandwidth
 };
 
+/// What holds until samples come: a small model on one thread, shared by the stages; links are
+/// free.
+std::vector<StageCost> guessed_costs(std::size_t stages);
+
 struct Load {
     std::size_t rows = 0;
     std::uint64_t keys = 0;

@@ -8,19 +8,8 @@
 namespace potluck::coordinator {
 namespace {
 
-using namespace std::chrono_literals;
-
-/// A stage of a small model on one thread, shared by the stages: what holds until samples come.
-constexpr nanoseconds kGuessedStep = 24ms;
-constexpr nanoseconds kGuessedRow = 3ms;
 /// Tokens of an answer, as long as none has ended.
 constexpr double kGuessedAnswer = 256;
-
-std::vector<StageCost> costs_of(const PipelineLimits& limits) {
-    if (!limits.costs.empty()) return limits.costs;
-    const auto n = static_cast<std::int64_t>(limits.stages);
-    return {limits.stages, {.curve = CostCurve(kGuessedStep / n, kGuessedRow / n)}};
-}
 
 }  // namespace
 
@@ -40,7 +29,8 @@ void Scheduler::start(const PipelineLimits& limits, SchedulerActions& actions) {
                                                    .context = limits.context,
                                                    .kept_sequences = options_.kept_sequences,
                                                    .least_shared = options_.least_shared});
-    pacing_.emplace(costs_of(limits), limits.max_in_flight, limits.max_batch_rows);
+    pacing_.emplace(limits.costs.empty() ? guessed_costs(limits.stages) : limits.costs,
+                    limits.max_in_flight, limits.max_batch_rows);
     next_batch_ = 1;
     broken_ = false;
     suspended_since_.reset();

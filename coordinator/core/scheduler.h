@@ -43,6 +43,7 @@
 #include "coordinator/core/recomputed.h"
 #include "coordinator/core/request_queue.h"
 #include "coordinator/core/speculation.h"
+#include "coordinator/core/speculation_totals.h"
 #include "engine/page_table.h"
 #include "model/tokenizer/tokenizer.h"
 
@@ -53,7 +54,7 @@ struct SchedulerOptions {
     std::size_t prefill_chunk = 0;  ///< most rows of prompts per batch; 0: as step times say
     /// How long a round of the pipeline may take while somebody decodes: the gap between two tokens
     /// of a client while another's prompt is fed. A step of decoding alone may take longer.
-    nanoseconds step_budget = std::chrono::milliseconds(160);
+    nanoseconds step_budget = std::chrono::milliseconds(140);
     std::size_t kept_sequences = 64;  ///< of requests that are over, for later prompts; 0: none
     /// Tokens of an answer for which pages are wanted before a request is let in: more lets fewer
     /// in, less pauses them sooner.
@@ -189,6 +190,7 @@ class Scheduler {
     SchedulerCounters counters() const;
     /// Of the present pipeline, or of the last one.
     Recomputed recomputed() const;
+    const SpeculationTotals& speculation_totals() const { return speculation_totals_; }
     const engine::PageTable* pages() const { return pool_ ? &pool_->table() : nullptr; }
     const Pacing* pacing() const { return pacing_ ? &*pacing_ : nullptr; }
 
@@ -257,6 +259,8 @@ class Scheduler {
     std::size_t live_in_flight() const;
     SpeculationCosts draft_costs(const Sequence& sequence, const Survey& survey, Load load,
                                  std::size_t most);
+    nanoseconds round_time(const Load& load) const;
+    void end_round(Sequence& sequence);
     std::size_t draft_room(const Sequence& sequence, const Survey& survey) const;
     void plan_draft(Sequence& sequence, std::vector<TokenId> tokens, Survey& survey);
     void plan_together(Survey& survey);
@@ -281,7 +285,8 @@ class Scheduler {
     std::map<std::uint64_t, Sequence> sequences_;  ///< by number, which is their age
     std::map<BatchId, InFlight> in_flight_;
     SchedulerCounters counters_;
-    SchedulerCounters at_start_;          ///< of the pipeline
+    SchedulerCounters at_start_;  ///< of the pipeline
+    SpeculationTotals speculation_totals_;
     std::uint64_t evictions_before_ = 0;  ///< of earlier pipelines
     std::uint64_t next_batch_ = 1;
     std::uint64_t next_seq_ = 1;     ///< on the wire, never used twice
@@ -297,7 +302,8 @@ class Scheduler {
     std::unique_ptr<Speculation> speculation_;  ///< null: nothing is drafted
     nanoseconds now_{};
     std::optional<nanoseconds> beyond_stages_;  ///< of a batch alone: what no stage computed
-    std::vector<nanoseconds> together_;         ///< SpeculationCosts::together; capacity is kept
+    std::vector<nanoseconds> together_;         ///< of SpeculationCosts; capacity is kept
+    std::vector<nanoseconds> slowest_of_;
 };
 
 }  // namespace potluck::coordinator

@@ -18,8 +18,8 @@ namespace {
 
 /// Of one sequence in one batch.
 constexpr std::size_t kMostTogether = 64;
-/// One more job is ahead if it would fill this part of the slowest stage's time.
-constexpr double kWorthOneMore = 0.75;
+/// One more job is ahead if without it the slowest stage would rest for this part of its time.
+constexpr double kWorthOneMore = 0.1;
 /// A new round's weight in what is known of the way beyond the stages.
 constexpr std::int64_t kWayWeight = 8;
 
@@ -44,9 +44,10 @@ void Scheduler::end_drafts(Sequence& sequence) {
     if (!std::exchange(draft.known, false)) return;
     // The answer ended in the middle of a round: what is behind its end was not verified.
     draft.round.drafted = draft.round.accepted;
-    if (draft.round.drafted > 0) speculation_->verdict(sequence.number, draft.round);
+    if (draft.round.drafted > 0) end_round(sequence);
     SpeculationReport report = speculation_->end(sequence.number);
     if (!std::exchange(draft.on, false)) return;
+    speculation_totals_.add(report);
     auto& sum = requests_.at(sequence.request).speculation;
     if (sum) {
         add(*sum, report);
@@ -75,24 +76,30 @@ std::size_t Scheduler::live_in_flight() const {
         }));
 }
 
+/// From a batch's departure to its tokens' arrival with nothing else under way.
+nanoseconds Scheduler::round_time(const Load& load) const {
+    return pacing_->way_through(load) + beyond_stages_.value_or(nanoseconds(0));
+}
+
 /// What rounds cost that begin with `load`, in which this sequence's certain row is, with up to
 /// `most` more rows of it. The stages as measured, and what a batch alone takes beyond them.
 SpeculationCosts Scheduler::draft_costs(const Sequence& sequence, const Survey& survey, Load load,
                                         std::size_t most) {
-    const nanoseconds beyond = beyond_stages_.value_or(nanoseconds(0));
-    const nanoseconds slowest = std::max(pacing_->slowest(load), nanoseconds(1));
     together_.clear();
+    slowest_of_.clear();
     for (std::size_t k = 0; k <= most; ++k) {
-        together_.push_back(pacing_->way_through(load) + beyond);
+        together_.push_back(round_time(load));
+        slowest_of_.push_back(std::max(pacing_->slowest(load), nanoseconds(1)));
         ++load.rows;
         load.keys += sequence.fed + 1 + k;
     }
     // Every other batch of certain rows takes the place of one job.
-    const double jobs =
-        static_cast<double>(together_.front().count()) / static_cast<double>(slowest.count());
+    const double jobs = static_cast<double>(together_.front().count()) /
+                        static_cast<double>(slowest_of_.front().count());
     return {.plain = together_.front(),
-            .slowest = slowest,
+            .slowest = slowest_of_.front(),
             .together = together_,
+            .slowest_of = slowest_of_,
             .window = std::max(jobs - static_cast<double>(survey.batches - 1), 1.0),
             .users = survey.users};
 }
@@ -139,26 +146,29 @@ void Scheduler::plan_together(Survey& survey) {
         draft.ahead = false;
         draft.plain = {};
         if (!draft.on || !survey.prompts.empty()) continue;
+        draft.plain = round_time(survey.load);
         std::size_t most = draft_room(*sequence, survey);
-        if (most > 0) {
-            most = std::min(
-                most, pacing_->rows_beside(survey.load, sequence->fed + 1, options_.step_budget));
-        }
-        const auto costs = draft_costs(*sequence, survey, survey.load, most);
-        draft.plain = costs.plain;
+        if (most > 0) most = speculation_->considers(sequence->number, most);
         if (most == 0) continue;
+        most = std::min(most,
+                        pacing_->rows_beside(survey.load, sequence->fed + 1, options_.step_budget));
+        const auto costs = draft_costs(*sequence, survey, survey.load, most);
         Draft proposed = speculation_->propose(sequence->number, {}, most, costs);
         if (proposed.tokens.size() > most) proposed.tokens.resize(most);
-        if (proposed.shape == DraftShape::kAhead) {
+        const bool ahead = proposed.shape == DraftShape::kAhead;
+        if (ahead) {
             draft.ahead = !proposed.tokens.empty();
-            continue;
+            draft.job = std::max<std::size_t>(proposed.job, 1);
+            draft.jobs = proposed.jobs;
+            proposed.tokens.resize(std::min(proposed.tokens.size(), draft.job - 1));
         }
         plan_draft(*sequence, std::move(proposed.tokens), survey);
+        if (ahead && !draft.planned.empty()) draft.shape = DraftShape::kAhead;
     }
 }
 
-/// One drafted row of each sequence that wants it, in a batch of their own, if nothing certain
-/// could go now and the stages have not enough to do. A place in flight stays free, so that what
+/// A job of each sequence that wants it, in a batch of their own, if nothing certain could go now
+/// and the stages have not enough to do. A place in flight stays free, so that what
 /// becomes certain leaves at once.
 void Scheduler::plan_ahead(Survey& survey) {
     if (!speculation_ || !survey.prompts.empty() || !survey.ready.empty()) return;
@@ -171,15 +181,19 @@ void Scheduler::plan_ahead(Survey& survey) {
         const bool goes_on = draft.on && draft.ahead && sequence.decodes() && sequence.sampling;
         const bool together = !draft.under_way.empty() && draft.shape == DraftShape::kTogether;
         if (!goes_on || together) continue;
-        const std::size_t most = draft_room(sequence, survey);
+        const double jobs = draft.jobs + static_cast<double>(survey.batches - 1);
+        if (jobs - static_cast<double>(live) < kWorthOneMore) continue;
+        std::size_t most = draft_room(sequence, survey);
+        if (most > 0) most = speculation_->considers(number, most);
+        draft.ahead = most > 0;
         if (most == 0) continue;
         const auto costs = draft_costs(sequence, survey, round, most);
-        const double jobs = costs.window + static_cast<double>(survey.batches - 1);
-        if (jobs - static_cast<double>(live) < kWorthOneMore) return;
         Draft proposed = speculation_->propose(number, draft.under_way, most, costs);
         draft.ahead = proposed.shape == DraftShape::kAhead && !proposed.tokens.empty();
         if (!draft.ahead) continue;
-        proposed.tokens.resize(1);
+        draft.job = std::max<std::size_t>(proposed.job, 1);
+        draft.jobs = proposed.jobs;
+        proposed.tokens.resize(std::min({proposed.tokens.size(), draft.job, most}));
         draft.shape = DraftShape::kAhead;
         plan_draft(sequence, std::move(proposed.tokens), survey);
         draft.ahead = !draft.planned.empty();
@@ -215,8 +229,7 @@ void Scheduler::add_drafts(Sequence& sequence, Batch& batch, InFlight& record) {
 /// whatever is drafted is junk, and the stages are told of rows that they have not yet answered.
 bool Scheduler::verify(Sequence& sequence, TokenId token, SchedulerActions& actions) {
     Drafting& draft = sequence.draft;
-    if (draft.shape == DraftShape::kAhead)
-        draft.round = {.drafted = draft.under_way.empty() ? 0U : 1U};
+    if (draft.shape == DraftShape::kAhead && !draft.under_way.empty()) ++draft.round.drafted;
     const bool right = !draft.under_way.empty() && draft.under_way.front() == token;
     if (right) {
         draft.under_way.erase(draft.under_way.begin());
@@ -249,22 +262,36 @@ void Scheduler::tell_drafter(Sequence& sequence, const StepResult& result, const
     if (!draft.on) return;
     RoundVerdict& round = draft.round;
     const bool together = draft.shape == DraftShape::kTogether;
+    const bool begins = std::exchange(draft.in_round, true) == false;
+    if (!begins) ++round.tokens;
     round.shape = draft.shape;
-    round.took = now_ - (together ? sent : std::max(sent, draft.token_at));
+    if (together) {
+        round.took = now_ - sent;
+    } else if (begins) {
+        round.took = now_ - std::max(sent, draft.token_at);
+    }
     round.plain = draft.plain;
-    round.position = sequence.tokens.size() - 2 - (together ? round.accepted : 0);
+    if (begins) round.position = sequence.tokens.size() - 2;
     if (right) ++round.accepted;
     draft.token_at = now_;
     // A round of several rows ends with the first wrong one, or with the sample after the last.
-    if (right && together) return;
-    // Beside prompts nothing is drafted, and what a round took says nothing.
-    if (draft.plain.count() > 0) speculation_->verdict(sequence.number, round);
-    round = {};
+    if (!right) end_round(sequence);
 }
 
-/// Of a batch that was alone: what it took beyond the stages' computing is links and queues.
+/// A certain row's round is over, or the results of a job ahead are all in.
+void Scheduler::end_round(Sequence& sequence) {
+    Drafting& draft = sequence.draft;
+    if (!std::exchange(draft.in_round, false)) return;
+    // Beside prompts nothing is drafted, and what a round took says nothing.
+    if (draft.plain.count() > 0) speculation_->verdict(sequence.number, draft.round);
+    draft.round = {};
+}
+
+/// Of a batch that was alone all the time: what it took beyond the stages' computing is links and
+/// queues.
 void Scheduler::learn_way(const InFlight& sent) {
-    if (!speculation_ || !sent.alone || !sent.certain || now_ <= sent.sent) return;
+    const bool alone = sent.alone && in_flight_.empty();
+    if (!speculation_ || !alone || !sent.certain || now_ <= sent.sent) return;
     const nanoseconds beyond =
         std::max(now_ - sent.sent - pacing_->way_through(sent.load), nanoseconds(0));
     if (!beyond_stages_) beyond_stages_ = beyond;

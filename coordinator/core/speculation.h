@@ -7,8 +7,8 @@
 //
 // One row per drafted token in either of two shapes:
 // - together: the drafted rows follow the certain row in one batch; one round verifies all of them;
-// - ahead: one-token jobs follow one another through the pipeline before the first one is back, at
-//   most `window` of them, so that every stage works on the same stream at once.
+// - ahead: jobs of one row, or of a few, follow one another through the pipeline before the first
+//   one is back, so that every stage works on the same stream at once.
 //
 // Sequences are named by the scheduler's number, which lasts from admission to the end, over pauses
 // and replays. Calls of one number come in the order begin, then any of observe, propose, verdict,
@@ -33,6 +33,9 @@ struct SpeculationCosts {
     /// together[k]: a round with k drafted rows behind the certain one, and all that goes along;
     /// together[0] is a round without. Its length bounds k.
     std::span<const nanoseconds> together;
+    /// slowest_of[k]: the slowest stage's or link's part of together[k]; as many, or none: then
+    /// jobs ahead have one row.
+    std::span<const nanoseconds> slowest_of;
     /// How many one-token jobs of one stream fit in the pipeline at once: (sum of stages and
     /// links) / slowest. 1 where there is one stage, or where other users' certain rows fill it.
     double window = 1;
@@ -43,13 +46,16 @@ struct SpeculationCosts {
 struct Draft {
     DraftShape shape = DraftShape::kTogether;
     std::vector<TokenId> tokens;  ///< to be appended; empty: nothing is worth it
+    std::size_t job = 1;          ///< of kAhead: rows of each job; of the first, a certain one
+    double jobs = 1;              ///< of kAhead: so many of them fill the pipeline
 };
 
 /// One round that is over. A round begins when a certain row leaves and ends with its token.
 struct RoundVerdict {
-    std::uint32_t drafted = 0;   ///< rows that were verified with it; of kAhead: its own successor
+    std::uint32_t drafted = 0;   ///< rows that were verified with it; of kAhead: by this job
     std::uint32_t accepted = 0;  ///< of them, from the first on
     DraftShape shape = DraftShape::kTogether;
+    std::uint32_t tokens = 1;    ///< that became certain; of kTogether always 1 + accepted
     nanoseconds took{};          ///< wall time per round, of kAhead since the last token came
     nanoseconds plain{};         ///< what one token without drafts takes now, by the costs
     std::uint64_t position = 0;  ///< of the certain row
@@ -62,9 +68,14 @@ struct SpeculationReport {
     std::uint64_t accepted = 0;              ///< of them
     std::vector<std::uint64_t> drafted_at;   ///< by depth, from 1; a bounded length
     std::vector<std::uint64_t> accepted_at;  ///< by depth
-    nanoseconds debt{};  ///< time lost against no drafts, by measurement; negative: won
-    std::string arm;     ///< drafter and length in use at the end, "off" if none
-    std::string why;     ///< of it
+    nanoseconds debt{};      ///< time lost against no drafts, by measurement; negative: won
+    nanoseconds draft{};     ///< computing of drafters and their choice, on whatever thread
+    nanoseconds verify{};    ///< wall time of the rounds
+    nanoseconds rollback{};  ///< of it, what rows took that were taken back
+    std::string arm;         ///< drafter and length in use at the end, "off" if none
+    std::string why;         ///< of it, for people
+    std::string drafter;     ///< the arm's drafter alone, "off" if none
+    std::string reason;      ///< of it, one of a few words
 };
 
 class Speculation {
@@ -77,6 +88,9 @@ class Speculation {
                        const std::string& choice) = 0;
     /// Tokens that are certain now and follow all that came before.
     virtual void observe(std::uint64_t number, std::span<const TokenId> tokens) = 0;
+    /// How many rows propose would think about now, at most `most`: what more would cost need not
+    /// be found out. 0: it has nothing to say and need not be asked. Cheap.
+    virtual std::size_t considers(std::uint64_t /*number*/, std::size_t most) { return most; }
     /// Drafts behind the certain tokens and `under_way` (drafted before, not verified yet).
     /// `most`: rows for which there is room.
     virtual Draft propose(std::uint64_t number, std::span<const TokenId> under_way,

@@ -99,16 +99,21 @@ std::string_view to_string(DeploymentState state) {
 
 }  // namespace
 
-std::string ClusterKnowledge::json(const Deployment& deployment,
-                                   const Recomputed& recomputed) const {
+std::string ClusterKnowledge::json(const Deployment& deployment, const Availability& availability,
+                                   const Recomputed& recomputed,
+                                   std::uint64_t refused_greetings) const {
     json::array nodes;
     for (const auto& [id, node] : surveyed_.nodes) {
         json::array devices;
         for (const auto& device : node.registration.devices)
             devices.push_back(to_json(device));
+        const auto shown = availability.shown(id);
         nodes.push_back(json::object{{"id", id.value},
                                      {"name", node.name},
                                      {"address", node.registration.address},
+                                     {"state", shown.state},
+                                     {"why", shown.why},
+                                     {"holds", shown.holds},
                                      {"devices", std::move(devices)}});
     }
     json::array links;
@@ -143,8 +148,11 @@ std::string ClusterKnowledge::json(const Deployment& deployment,
         {"plan", plan ? to_json(*plan, recomputed) : json::value(nullptr)},
         {"nodes", std::move(nodes)},
         {"links", std::move(links)},
+        {"drained",
+         json::array(availability.all_drained().begin(), availability.all_drained().end())},
         {"left_out", json::array(left_out_.begin(), left_out_.end())},
         {"planner", no_plan_reason_},
+        {"refused", refused_greetings + (options_.refused ? options_.refused() : 0)},
         {"predicted", plan && predicted_ ? to_json(predicted_->decode_tps, predicted_->prefill_tps)
                                          : json::object()},
         {"measured", plan ? to_json(speed().decode_tps, speed().prefill_tps) : json::object()},

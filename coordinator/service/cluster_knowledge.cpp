@@ -27,6 +27,17 @@ std::string stages_text(const Plan& plan) {
     return fmt::format("{}", fmt::join(stages, ", "));
 }
 
+std::vector<LayerShare> shares_of(const Choice& choice, const std::vector<DeviceOffer>& devices) {
+    std::vector<LayerShare> shares;
+    for (const auto& stage : choice.stages) {
+        for (std::size_t i = 0; i < devices.size(); ++i) {
+            if (devices[i].node == stage.node && devices[i].device == stage.device)
+                shares.push_back({i, stage.layers});
+        }
+    }
+    return shares;
+}
+
 }  // namespace
 
 ClusterKnowledge::ClusterKnowledge(boost::asio::io_context& loop, transport::Transport& transport,
@@ -53,6 +64,10 @@ Status ClusterKnowledge::prepare(DeploymentOptions& options) {
     wish_.work = workload_of(options.plan, context_length_);
     options.choose = [this](const std::vector<DeviceOffer>& devices) {
         return choose_stages(devices);
+    };
+    options.consider = [this](const std::vector<DeviceOffer>& devices) {
+        const auto choice = ask_planner(devices);
+        return choice ? shares_of(*choice, devices) : std::vector<LayerShare>();
     };
     return {};
 }
@@ -96,12 +111,40 @@ Result<NodeOffer> ClusterKnowledge::on_registered(
 
 void ClusterKnowledge::take_in(NodeOffer offer, bool after_survey,
                                std::function<void(NodeOffer)> join) {
+    const std::uint64_t arrival = ++arrivals_[offer.node];
     if (!after_survey) return join(std::move(offer));
     ++arriving_;
-    survey_.run([this, offer = std::move(offer), join = std::move(join)] {
+    survey_.run([this, arrival, offer = std::move(offer), join = std::move(join)] {
         --arriving_;
-        if (surveyed_.nodes.contains(offer.node)) join(offer);
+        // It may have gone meanwhile, and even have come again.
+        if (surveyed_.nodes.contains(offer.node) && arrivals_[offer.node] == arrival) join(offer);
     });
+}
+
+Status ClusterKnowledge::remember_drained(const std::string& node, bool drained) {
+    POTLUCK_TRY(options_.store->remember_drained(node, drained));
+    POTLUCK_ASSIGN(const auto all, options_.store->drained());
+    if ((std::ranges::find(all, node) != all.end()) == drained) return {};
+    return error(ErrorCode::kPeerLost, node + " is only just being remembered: ask again");
+}
+
+Status ClusterKnowledge::check_known(const std::string& node) const {
+    std::vector<std::string> names;
+    POTLUCK_ASSIGN(const auto remembered, options_.store->nodes());
+    for (const auto& record : remembered)
+        names.push_back(record.name);
+    // The one that has just come may not be written yet.
+    for (const auto& [id, surveyed] : surveyed_.nodes)
+        if (std::ranges::find(names, surveyed.name) == names.end()) names.push_back(surveyed.name);
+    if (std::ranges::find(names, node) != names.end()) return {};
+    constexpr std::size_t kNamed = 16;
+    const std::size_t more = names.size() - std::min(names.size(), kNamed);
+    names.resize(names.size() - more);
+    return error(
+        ErrorCode::kNotFound,
+        fmt::format("there is no node '{}'; there {} {}{}", node.substr(0, kMaxAbsenceBytes),
+                    names.size() == 1 ? "is" : "are", fmt::join(names, ", "),
+                    more == 0 ? "" : fmt::format(" and {} more", more)));
 }
 
 void ClusterKnowledge::on_left(NodeId node) {
@@ -150,24 +193,21 @@ void ClusterKnowledge::recall_links(NodeId node) {
 
 // ---------------------------------------------------------------------------------------- plans
 
+Result<Choice> ClusterKnowledge::ask_planner(const std::vector<DeviceOffer>& devices) const {
+    if (!parts_) return tl::make_unexpected(parts_.error());
+    return choose(*parts_, surveyed_, devices, wish_);
+}
+
 std::vector<LayerShare> ClusterKnowledge::choose_stages(const std::vector<DeviceOffer>& devices) {
     left_out_.clear();
     const auto start = Clock::now();
-    auto choice = parts_ ? choose(*parts_, surveyed_, devices, wish_)
-                         : Result<Choice>(tl::make_unexpected(parts_.error()));
+    auto choice = ask_planner(devices);
     no_plan_reason_ = choice ? std::string() : choice.error().message;
     log::info("planning took {} us",
               std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start).count());
     if (!choice) return {};
-    left_out_ = std::move(choice->left_out);
-    std::vector<LayerShare> shares;
-    for (const auto& stage : choice->stages) {
-        for (std::size_t i = 0; i < devices.size(); ++i) {
-            if (devices[i].node == stage.node && devices[i].device == stage.device)
-                shares.push_back({i, stage.layers});
-        }
-    }
-    return shares;
+    left_out_ = choice->left_out;
+    return shares_of(*choice, devices);
 }
 
 Status ClusterKnowledge::on_plan(const Plan& plan) {
@@ -185,6 +225,11 @@ Status ClusterKnowledge::on_plan(const Plan& plan) {
                              .made = unix_now()};
     if (predicted_) record.predicted = {predicted_->decode_tps, predicted_->prefill_tps};
     return options_.store->remember_plan(record);
+}
+
+std::vector<StageCost> ClusterKnowledge::first_costs(const Plan& plan) const {
+    const std::uint64_t row_bytes = parts_ ? parts_->sizes.width * sizeof(float) : 0;
+    return coordinator::first_costs(surveyed_, plan, row_bytes);
 }
 
 std::string ClusterKnowledge::forecast() const {

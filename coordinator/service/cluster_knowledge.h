@@ -8,7 +8,9 @@
 // milliseconds until they are on disk, and from a pool of one thread for everything else.
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +20,7 @@
 
 #include "base/batch.h"
 #include "coordinator/api/service_pool.h"
+#include "coordinator/core/availability.h"
 #include "coordinator/core/deployment.h"
 #include "coordinator/service/link_survey.h"
 #include "coordinator/store/store.h"
@@ -37,6 +40,8 @@ struct KnowledgeOptions {
     std::string model;       ///< its id
     planner::Objective objective = planner::Objective::kDecode;
     bool use_all = false;  ///< every device is wanted in the pipeline
+    std::function<std::uint64_t()>
+        refused;  ///< connections that were turned away before a greeting
 };
 
 class ClusterKnowledge {
@@ -58,17 +63,28 @@ class ClusterKnowledge {
     void on_probed(NodeId node, const proto::LinkProbed& message) {
         survey_.on_probed(node, message);
     }
-    /// Calls `join` with the node: at once, or if `after_survey` when all links are known; not at
-    /// all if the node is gone by then.
+    /// Calls `join` with the node: at once, or if `after_survey` when its links to all others are
+    /// known; not at all if the node is gone by then.
     void take_in(NodeOffer offer, bool after_survey, std::function<void(NodeOffer)> join);
     std::size_t arriving() const { return arriving_; }  ///< that wait for links
-    /// What is being measured, or else the deployment's word.
+    /// What is being measured before there can be a plan, or else the deployment's word.
     std::string status(const Deployment& deployment) const {
-        return survey_.running() ? survey_.progress() : deployment.status();
+        return survey_.running() && deployment.state() == DeploymentState::kWaiting
+                   ? survey_.progress()
+                   : deployment.status();
     }
+
+    /// kNotFound, naming those that there are, if no node of this name was ever here.
+    Status check_known(const std::string& node) const;
+    /// Names of nodes that were drained.
+    Result<std::vector<std::string>> drained() const { return options_.store->drained(); }
+    /// Has been written when it returns. kPeerLost if the node itself is not written yet.
+    Status remember_drained(const std::string& node, bool drained);
 
     /// Must have succeeded before anybody hears of the plan.
     Status on_plan(const Plan& plan);
+    /// For the scheduler: what the links of this plan cost.
+    std::vector<StageCost> first_costs(const Plan& plan) const;
     /// "predicted: …", and who was left out; empty if nothing can be said.
     std::string forecast() const;
     /// Beside the predicted; empty if nothing is known.
@@ -79,10 +95,12 @@ class ClusterKnowledge {
     void on_sent(const Batch& batch);
     void on_result(const StepResult& result);
 
-    /// The body of GET /v1/cluster.
-    std::string json(const Deployment& deployment, const Recomputed& recomputed) const;
+    /// The body of GET /v1/cluster. `refused_greetings`: beside those that options name.
+    std::string json(const Deployment& deployment, const Availability& availability,
+                     const Recomputed& recomputed, std::uint64_t refused_greetings) const;
 
   private:
+    Result<Choice> ask_planner(const std::vector<DeviceOffer>& devices) const;
     std::vector<LayerShare> choose_stages(const std::vector<DeviceOffer>& devices);
     void on_link(LinkSurvey::Ends ends, const links::LinkFigures& figures);
     void remember_link(LinkSurvey::Ends ends, const links::LinkFigures& figures);
@@ -100,6 +118,7 @@ class ClusterKnowledge {
     Surveyed surveyed_;
     LinkSurvey survey_;
     std::size_t arriving_ = 0;
+    std::map<NodeId, std::uint64_t> arrivals_;  ///< how often each has registered
     std::vector<std::string> left_out_;
     std::string
         no_plan_reason_;  ///< why the planner chose nothing; empty: it did, or was not asked

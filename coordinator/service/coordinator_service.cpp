@@ -11,11 +11,14 @@
 
 #include "base/log.h"
 #include "coordinator/core/step_samples.h"
+#include "coordinator/service/coordinator_metrics.h"
+#include "coordinator/service/neighbours.h"
 #include "coordinator/service/pipeline_ends.h"
 #include "coordinator/service/plan_message.h"
 #include "coordinator/service/served_model.h"
 #include "coordinator/service/worker_links.h"
 #include "links/control_link.h"
+#include "links/lobby.h"
 #include "proto/frame.h"
 #include "weights/model_holder.h"
 #include "weights/service/server.h"
@@ -54,24 +57,22 @@ struct CoordinatorService::Impl {
           knowledge(std::move(k)),
           deployment(options.deployment, facts.footprint, facts.config),
           scheduler(options.scheduler, facts.served.tokenizer, std::move(options.speculation)),
-          workers(loop, options.silence,
+          workers(loop, {options.silence, options.wire, options.certificates},
                   {[this](NodeId node, const proto::Control& m) { on_worker_message(node, m); },
                    [this](NodeId node, const Error& reason) { on_worker_lost(node, reason); }}),
           clock(loop),
-          ends(transport, {[this](auto frame) { on_result(frame); },
-                           [this](Epoch epoch) { on_links_open(epoch); },
-                           [this](Epoch epoch, const Error& why) { broken(epoch, why); }}) {
+          ends(transport, options.wire,
+               {[this](auto frame) { on_result(frame); },
+                [this](Epoch epoch) { on_links_open(epoch); },
+                [this](Epoch epoch, const Error& why) { broken(epoch, why); }}) {
         tick();
     }
-    ~Impl();
 
     // Workers.
-    void accept(std::shared_ptr<transport::Connection> connection);
     void on_first_message(const std::shared_ptr<links::ControlLink>& link,
                           const proto::Control& message);
-    void welcome_results(const std::shared_ptr<links::ControlLink>& link,
-                         const proto::Hello& hello);
-    void refuse(const std::shared_ptr<links::ControlLink>& link, const std::string& why);
+    void welcome_results(const std::shared_ptr<links::ControlLink>& link, const proto::Hello& hello,
+                         const proto::WireLayout& wire);
     void on_worker_message(NodeId node, const proto::Control& message);
     void on_worker_lost(NodeId node, const Error& reason);
     void on_registered(NodeId node, const proto::Register& registration);
@@ -106,8 +107,17 @@ struct CoordinatorService::Impl {
 
     std::unique_ptr<weights::Server> weights_server;
     std::unique_ptr<transport::Listener> listener;
-    std::vector<std::shared_ptr<links::ControlLink>> greeting;
+    links::Lobby lobby{
+        links::make_hello(proto::Hello::CONTROL, "coordinator", options.wire),
+        [this](const auto& link, const auto& message) { on_first_message(link, message); }};
     WorkerLinks workers;
+    Neighbours neighbours{
+        deployment,
+        *knowledge,
+        {[this](const DeploymentActions& actions) { act(actions), report_status(); },
+         [this](NodeId node, const proto::Control& message) {
+             return workers.send(node, message);
+         }}};
     boost::asio::steady_timer clock;
     bool leaving = false;  ///< workers end because we said so
     std::vector<std::pair<StageIndex, StepSample>> early_samples;  ///< until the pipeline starts
@@ -117,15 +127,9 @@ struct CoordinatorService::Impl {
     std::vector<std::byte> head;  ///< of the frame being sent; capacity is kept
     StepResult result;
     std::string last_status;
-    std::string last_refusal;
     DeploymentState last_state = DeploymentState::kWaiting;
     std::chrono::steady_clock::time_point last_report{};
 };
-
-CoordinatorService::Impl::~Impl() {
-    for (auto& link : greeting)
-        link->close();
-}
 
 void CoordinatorService::Impl::report_status() {
     if (leaving) return;
@@ -145,70 +149,49 @@ void CoordinatorService::Impl::report_status() {
 
 // -------------------------------------------------------------------------------------- workers
 
-void CoordinatorService::Impl::accept(std::shared_ptr<transport::Connection> connection) {
-    auto link = std::make_shared<std::weak_ptr<links::ControlLink>>();
-    links::ControlLink::Handler handler;
-    handler.on_message = [this, link](const proto::Control& message) {
-        if (const auto self = link->lock()) {
-            std::erase(greeting, self);
-            on_first_message(self, message);
-        }
-    };
-    handler.on_closed = [this, link](const Error&) { std::erase(greeting, link->lock()); };
-    const auto attached = links::ControlLink::attach(std::move(connection), std::move(handler));
-    *link = attached;
-    greeting.push_back(attached);
-}
-
-void CoordinatorService::Impl::refuse(const std::shared_ptr<links::ControlLink>& link,
-                                      const std::string& why) {
-    // Who is refused comes again and again: said once.
-    if (std::exchange(last_refusal, why) != why) log::warning("{}: refused: {}", link->peer(), why);
-    proto::Control answer;
-    *answer.mutable_hello() = links::make_hello(proto::Hello::CONTROL, "coordinator");
-    answer.mutable_hello()->set_refused(proto::to_utf8(why));
-    link->send_last(answer);
-}
-
 void CoordinatorService::Impl::on_first_message(const std::shared_ptr<links::ControlLink>& link,
                                                 const proto::Control& message) {
     if (link->identity().role != security::Role::kWorker)
-        return refuse(link, links::to_string(link->identity()) + " is no worker");
-    if (!message.has_hello()) return refuse(link, "the first message must be a greeting");
+        return lobby.refuse(link, links::to_string(link->identity()) + " is no worker");
+    if (!message.has_hello()) return lobby.refuse(link, "the first message must be a greeting");
     const auto& hello = message.hello();
-    if (auto version = links::check_hello(hello); !version)
-        return refuse(link, version.error().message);
+    const auto version = links::check_hello(hello, options.wire);
+    if (!version)
+        return lobby.refuse(link,
+                            fmt::format("{}: {}", link->identity().name, version.error().message));
     switch (hello.role()) {
         case proto::Hello::CONTROL:
-            if (auto added = workers.add(link); !added) refuse(link, added.error().message);
+            if (auto added = workers.add(link, hello); !added)
+                lobby.refuse(link, added.error().message);
             return;
         case proto::Hello::DATA:
-            return welcome_results(link, hello);
+            return welcome_results(link, hello, **version);
         case proto::Hello::WEIGHTS:
             return weights_server->welcome(link);
         default:
-            return refuse(link, "a connection of this role is not accepted");
+            return lobby.refuse(link, "a connection of this role is not accepted");
     }
 }
 
 void CoordinatorService::Impl::welcome_results(const std::shared_ptr<links::ControlLink>& link,
-                                               const proto::Hello& hello) {
+                                               const proto::Hello& hello,
+                                               const proto::WireLayout& wire) {
     const auto& plan = deployment.plan();
     if (!plan || plan->epoch.value != hello.epoch() || hello.stage() != plan->stages.size() ||
         ends.has_results()) {
-        return refuse(link, fmt::format("no results of epoch {}, stage {} are expected",
-                                        hello.epoch(), hello.stage()));
+        return lobby.refuse(link, fmt::format("no results of epoch {}, stage {} are expected",
+                                              hello.epoch(), hello.stage()));
     }
     if (link->identity() != workers.identity(plan->stages.back().node))
-        return refuse(link, link->identity().name + " does not have the last stage");
+        return lobby.refuse(link, link->identity().name + " does not have the last stage");
     proto::Control answer;
-    *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, "coordinator");
+    *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, "coordinator", options.wire);
     if (auto sent = link->send(answer); !sent) return link->close();
-    ends.take_results(plan->epoch, link->release());
+    ends.take_results(plan->epoch, {link->release(), &wire});
 }
 
 void CoordinatorService::Impl::on_worker_lost(NodeId node, const Error& reason) {
-    knowledge->on_left(node);
+    neighbours.on_left(node);
     DeploymentActions actions;
     deployment.on_node_left(node, reason.message, actions);
     act(actions);
@@ -221,6 +204,8 @@ void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Contr
     switch (message.message_case()) {
         case Control::kRegister:
             return on_registered(node, message.register_());
+        case Control::kPing:
+            return neighbours.on_word(node, message.ping().availability());
         case Control::kProgress:
             deployment.on_progress(Epoch(message.progress().epoch()),
                                    StageIndex(message.progress().stage()),
@@ -273,16 +258,7 @@ void CoordinatorService::Impl::on_registered(NodeId node, const proto::Register&
     proto::Control answer;
     answer.mutable_registered()->set_node_id(node.value);
     [[maybe_unused]] const auto told = workers.send(node, answer);
-    // Whoever completes the number that is waited for waits until the links are measured.
-    const bool completes =
-        !deployment.was_ready() && deployment.state() == DeploymentState::kWaiting &&
-        deployment.nodes().size() + knowledge->arriving() + 1 >= options.deployment.workers;
-    knowledge->take_in(std::move(*offer), completes, [this](NodeOffer arrived) {
-        DeploymentActions actions;
-        deployment.on_node_joined(std::move(arrived), actions);
-        act(actions);
-        report_status();
-    });
+    neighbours.on_registered(std::move(*offer), registration);
     report_status();
 }
 
@@ -358,6 +334,7 @@ void CoordinatorService::Impl::start_pipeline(const Plan& plan) {
                      .page_tokens = plan.page_tokens,
                      .context = plan.context,
                      .slots = plan.slots,
+                     .costs = knowledge->first_costs(plan),
                      .kept = kept_pages(plan)},
                     actions);
     for (const auto& [stage, sample] : std::exchange(early_samples, {}))
@@ -448,7 +425,7 @@ void CoordinatorService::Impl::end_request(RequestId id,
 void CoordinatorService::Impl::send(const Batch& batch) {
     if (!deployment.plan()) return;  // the pipeline broke while these actions were carried out
     const Epoch epoch = deployment.plan()->epoch;
-    proto::encode_rows({epoch, PipelineId(0), StageIndex(0)}, batch, 0, head);
+    proto::encode_rows({epoch, PipelineId(0), StageIndex(0), ends.rows_wire()}, batch, 0, head);
     knowledge->on_sent(batch);
     if (auto sent = ends.send(head); !sent) broken(epoch, sent.error());
 }
@@ -468,7 +445,7 @@ void CoordinatorService::Impl::on_result(std::span<const std::byte> frame) {
     const Plan& plan = *deployment.plan();
     const Epoch epoch = plan.epoch;
     proto::FrameHeader header;
-    if (auto decoded = proto::decode_result(frame, header, result); !decoded) {
+    if (auto decoded = proto::decode_result(frame, header, result, ends.results_wire()); !decoded) {
         return broken(plan.epoch, decoded.error());
     }
     if (header.epoch < plan.epoch) return;  // of a pipeline that is gone
@@ -514,6 +491,7 @@ Result<std::unique_ptr<CoordinatorService>> CoordinatorService::start(
     POTLUCK_TRY(knowledge->prepare(options.deployment));
     auto impl = std::make_unique<Impl>(loop, transport, std::move(options), std::move(events),
                                        std::move(facts), std::move(knowledge));
+    POTLUCK_TRY(impl->neighbours.prepare());
     transport::Limits limits;
     limits.max_head_bytes = proto::kMaxHeadBytes;
     limits.max_payload_bytes = weights::kChunkBytes;
@@ -524,7 +502,7 @@ Result<std::unique_ptr<CoordinatorService>> CoordinatorService::start(
     POTLUCK_ASSIGN(impl->listener,
                    transport.listen(self->options.listen, limits,
                                     [self](std::shared_ptr<transport::Connection> c) {
-                                        self->accept(std::move(c));
+                                        self->lobby.take_in(std::move(c));
                                     }));
     impl->report_status();
     return std::unique_ptr<CoordinatorService>(new CoordinatorService(std::move(impl)));
@@ -551,7 +529,20 @@ Health CoordinatorService::health() const {
 }
 
 std::string CoordinatorService::cluster() const {
-    return impl_->knowledge->json(impl_->deployment, impl_->scheduler.recomputed());
+    return impl_->knowledge->json(impl_->deployment, impl_->neighbours.availability(),
+                                  impl_->scheduler.recomputed(), impl_->lobby.refused());
+}
+
+std::string CoordinatorService::metrics() const {
+    return metrics_text(metrics_facts(impl_->scheduler, health().ready));
+}
+
+Result<std::string> CoordinatorService::drain(const std::string& node, bool force) {
+    return impl_->neighbours.drain(node, force);
+}
+
+Result<std::string> CoordinatorService::undrain(const std::string& node) {
+    return impl_->neighbours.undrain(node);
 }
 
 Result<RequestId> CoordinatorService::submit(GenerationRequest request,

@@ -19,6 +19,8 @@
 #include "coordinator/core/deployment.h"
 #include "coordinator/core/scheduler.h"
 #include "coordinator/service/cluster_knowledge.h"
+#include "coordinator/service/node_certificates.h"
+#include "proto/layout.h"
 #include "transport/api.h"
 
 namespace potluck::coordinator {
@@ -35,6 +37,8 @@ struct CoordinatorOptions {
     std::chrono::milliseconds silence{750};    ///< after which a worker is taken for dead
     std::unique_ptr<Speculation> speculation;  ///< null: nothing is drafted
     KnowledgeOptions knowledge;
+    proto::WireVersions wire = proto::wire_versions();  ///< that it speaks
+    NodeCertificates* certificates = nullptr;           ///< outlives it; null: none is renewed
 };
 
 /// What the person who started it wants to see; all optional.
@@ -62,6 +66,9 @@ class CoordinatorService : public Backend {
     const ServedModel* model() const override;
     Health health() const override;
     std::string cluster() const override;
+    std::string metrics() const override;
+    Result<std::string> drain(const std::string& node, bool force) override;
+    Result<std::string> undrain(const std::string& node) override;
     Result<RequestId> submit(GenerationRequest request,
                              std::shared_ptr<GenerationSink> sink) override;
     std::chrono::seconds retry_after() const override;

@@ -26,8 +26,9 @@ struct Visitor {
 }  // namespace
 
 struct EnrolmentDesk::Impl : std::enable_shared_from_this<EnrolmentDesk::Impl> {
-    Impl(boost::asio::io_context& l, security::Authority a, std::unique_ptr<security::Registry> r)
-        : loop(l), authority(std::move(a)), registry(std::move(r)) {}
+    Impl(boost::asio::io_context& l, security::Authority a, std::unique_ptr<security::Registry> r,
+         std::chrono::seconds v)
+        : loop(l), authority(std::move(a)), registry(std::move(r)), validity(v) {}
 
     void accept(std::shared_ptr<transport::Connection> connection);
     void on_message(const std::shared_ptr<Visitor>& visitor, const proto::Control& message);
@@ -39,6 +40,7 @@ struct EnrolmentDesk::Impl : std::enable_shared_from_this<EnrolmentDesk::Impl> {
     boost::asio::io_context& loop;
     security::Authority authority;
     std::unique_ptr<security::Registry> registry;
+    std::chrono::seconds validity;
     std::vector<std::shared_ptr<Visitor>> visitors;
     transport::Refusals refusals;
 };
@@ -137,7 +139,7 @@ Result<proto::Enrolled> EnrolmentDesk::Impl::enrol(const std::string& wanted,
         POTLUCK_ASSIGN(const std::string name, enrolments.redeem(request.secret(), wanted, now));
         POTLUCK_ASSIGN(const std::string certificate,
                        security::sign_request(authority, request.request(),
-                                              {security::Role::kWorker, name}, now));
+                                              {security::Role::kWorker, name}, now, validity));
         enrolled.set_node_name(name);
         enrolled.set_certificate(certificate);
         enrolled.set_authority(authority.certificate);
@@ -147,12 +149,17 @@ Result<proto::Enrolled> EnrolmentDesk::Impl::enrol(const std::string& wanted,
 }
 
 EnrolmentDesk::EnrolmentDesk(boost::asio::io_context& loop, security::Authority authority,
-                             std::unique_ptr<security::Registry> registry)
-    : impl_(std::make_shared<Impl>(loop, std::move(authority), std::move(registry))) {}
+                             std::unique_ptr<security::Registry> registry,
+                             std::chrono::seconds validity)
+    : impl_(std::make_shared<Impl>(loop, std::move(authority), std::move(registry), validity)) {}
 
 EnrolmentDesk::~EnrolmentDesk() {
     for (const auto& visitor : impl_->visitors)
         visitor->link->close();
+}
+
+std::uint64_t EnrolmentDesk::refused() const {
+    return impl_->refusals.total();
 }
 
 void EnrolmentDesk::accept(std::shared_ptr<transport::Connection> connection) {

@@ -11,6 +11,7 @@
 // Thread: the loop's.
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 
 #include <boost/asio/io_context.hpp>
@@ -25,14 +26,18 @@ inline constexpr std::chrono::seconds kEnrolmentTimeout{10};
 
 class EnrolmentDesk {
   public:
+    /// `validity`: of the certificates that it gives out.
     EnrolmentDesk(boost::asio::io_context& loop, security::Authority authority,
-                  std::unique_ptr<security::Registry> registry);
+                  std::unique_ptr<security::Registry> registry,
+                  std::chrono::seconds validity = security::kNodeValidity);
     ~EnrolmentDesk();
     EnrolmentDesk(const EnrolmentDesk&) = delete;
     EnrolmentDesk& operator=(const EnrolmentDesk&) = delete;
 
     /// A connection whose other side showed no certificate.
     void accept(std::shared_ptr<transport::Connection> connection);
+    /// Visitors that were turned away so far.
+    std::uint64_t refused() const;
 
   private:
     struct Impl;

@@ -18,8 +18,8 @@ Error lost(const std::string& which, const Error& reason) {
 
 }  // namespace
 
-PipelineEnds::PipelineEnds(transport::Transport& transport, Events events)
-    : transport_(transport), events_(std::move(events)) {}
+PipelineEnds::PipelineEnds(transport::Transport& transport, proto::WireVersions wire, Events events)
+    : transport_(transport), wire_(wire), events_(std::move(events)) {}
 
 PipelineEnds::~PipelineEnds() {
     close();
@@ -27,10 +27,8 @@ PipelineEnds::~PipelineEnds() {
 
 void PipelineEnds::close() {
     alive_.reset();
-    if (to_first_) to_first_->close();
-    if (from_last_) from_last_->close();
-    to_first_.reset();
-    from_last_.reset();
+    for (links::Greeted* end : {&to_first_, &from_last_})
+        if (const auto link = std::exchange(end->connection, nullptr)) link->close();
 }
 
 void PipelineEnds::open(Epoch epoch, const links::Destination& first) {
@@ -43,28 +41,30 @@ void PipelineEnds::open(Epoch epoch, const links::Destination& first) {
     transport::Limits limits;
     limits.max_head_bytes = proto::kMaxHeadBytes;
     const std::weak_ptr<int> here = alive_;
-    links::dial_and_greet(transport_, first, limits, kDialTimeout, hello,
-                          [this, here, epoch](Result<std::shared_ptr<transport::Connection>> link) {
-                              if (here.expired()) {
-                                  if (link) (*link)->close();
-                                  return;
-                              }
-                              if (!link) return events_.on_broken(epoch, link.error());
-                              to_first_ = std::move(*link);
-                              to_first_->start(std::make_shared<ResultReceiver>(
-                                  [](std::span<const std::byte>) {},
-                                  [this, here, epoch](const Error& reason) {
-                                      if (here.expired()) return;
-                                      events_.on_broken(epoch, lost("to the first", reason));
-                                  }));
-                              maybe_open();
-                          });
+    links::dial_and_greet(
+        transport_, first, limits, kDialTimeout, hello,
+        [this, here, epoch](Result<links::Greeted> link) {
+            if (here.expired()) {
+                if (link) link->connection->close();
+                return;
+            }
+            if (!link) return events_.on_broken(epoch, link.error());
+            to_first_ = std::move(*link);
+            to_first_.connection->start(std::make_shared<ResultReceiver>(
+                [](std::span<const std::byte>) {},
+                [this, here, epoch](const Error& reason) {
+                    if (here.expired()) return;
+                    events_.on_broken(epoch, lost("to the first", reason));
+                }));
+            maybe_open();
+        },
+        wire_);
 }
 
-void PipelineEnds::take_results(Epoch epoch, std::shared_ptr<transport::Connection> from_last) {
+void PipelineEnds::take_results(Epoch epoch, links::Greeted from_last) {
     from_last_ = std::move(from_last);
     const std::weak_ptr<int> here = alive_;
-    from_last_->start(std::make_shared<ResultReceiver>(
+    from_last_.connection->start(std::make_shared<ResultReceiver>(
         [this, here](std::span<const std::byte> frame) {
             if (!here.expired()) events_.on_result(frame);
         },
@@ -76,12 +76,12 @@ void PipelineEnds::take_results(Epoch epoch, std::shared_ptr<transport::Connecti
 }
 
 void PipelineEnds::maybe_open() {
-    if (to_first_ && from_last_) events_.on_open(epoch_);
+    if (to_first_.connection && from_last_.connection) events_.on_open(epoch_);
 }
 
 Status PipelineEnds::send(std::span<const std::byte> head) {
-    if (!to_first_) return {};
-    return to_first_->send(head, {}, {});
+    if (!to_first_.connection) return {};
+    return to_first_.connection->send(head, {}, {});
 }
 
 }  // namespace potluck::coordinator

@@ -10,18 +10,33 @@
 
 namespace potluck::coordinator {
 
-WorkerLinks::WorkerLinks(boost::asio::io_context& loop, std::chrono::milliseconds silence,
-                         Events events)
-    : events_(std::move(events)), silence_(silence), timer_(loop) {
+WorkerLinks::WorkerLinks(boost::asio::io_context& loop, const Options& options, Events events)
+    : events_(std::move(events)), options_(options), timer_(loop) {
+    if (options_.certificates) options_.certificates->set_on_change([this] { tell_revoked(); });
     wait_for_beat();
 }
 
 WorkerLinks::~WorkerLinks() {
+    if (options_.certificates) options_.certificates->set_on_change({});
     for (auto& [node, worker] : workers_)
         worker.link->close();
 }
 
-Status WorkerLinks::add(const std::shared_ptr<links::ControlLink>& link) {
+proto::Hello WorkerLinks::hello() const {
+    proto::Hello hello = links::make_hello(proto::Hello::CONTROL, "coordinator", options_.wire);
+    if (options_.certificates) hello.add_features(links::kCertificatesFeature);
+    return hello;
+}
+
+/// Whoever is revoked is cut off by then, but may not have been missed yet.
+void WorkerLinks::tell_revoked() {
+    for (const auto& [node, worker] : workers_)
+        if (worker.certificates) [[maybe_unused]]
+            const auto sent = send(node, options_.certificates->revoked());
+}
+
+Status WorkerLinks::add(const std::shared_ptr<links::ControlLink>& link,
+                        const proto::Hello& greeting) {
     const std::string name = link->identity().name;
     const auto known = ids_.try_emplace(name, NodeId(static_cast<std::uint32_t>(ids_.size() + 1)));
     const NodeId node = known.first->second;
@@ -29,10 +44,14 @@ Status WorkerLinks::add(const std::shared_ptr<links::ControlLink>& link) {
         return error(ErrorCode::kInvalidArgument,
                      fmt::format("a worker with the name {} is connected", name));
     }
-    workers_[node] = {name, link, {}};
+    const bool certificates =
+        options_.certificates && links::has_feature(greeting, links::kCertificatesFeature);
+    workers_[node] = {name, link, {}, certificates};
     proto::Control answer;
-    *answer.mutable_hello() = links::make_hello(proto::Hello::CONTROL, "coordinator");
+    *answer.mutable_hello() = hello();
     [[maybe_unused]] const auto told = link->send(answer);
+    if (certificates && options_.certificates->any_revoked()) [[maybe_unused]]
+        const auto news = link->send(options_.certificates->revoked());
     link->set_handler(
         {.on_message = [this, node](const proto::Control& message) { receive(node, message); },
          .on_closed = [this, node](const Error& reason) { lose(node, reason); }});
@@ -47,6 +66,11 @@ void WorkerLinks::receive(NodeId node, const proto::Control& message) {
         proto::Control answer;
         answer.mutable_pong()->set_nonce(message.ping().nonce());
         [[maybe_unused]] const auto sent = send(node, answer);
+        if (!message.ping().has_availability()) return;
+    }
+    if (message.has_renew() && worker.certificates) {
+        [[maybe_unused]] const auto sent =
+            send(node, options_.certificates->renew(worker.name, message.renew()));
         return;
     }
     events_.on_message(node, message);
@@ -62,7 +86,7 @@ void WorkerLinks::lose(NodeId node, const Error& reason) {
 }
 
 void WorkerLinks::wait_for_beat() {
-    timer_.expires_after(links::Heartbeat::interval(silence_));
+    timer_.expires_after(links::Heartbeat::interval(options_.silence));
     timer_.async_wait([this](const boost::system::error_code& cancelled) {
         if (cancelled) return;
         wait_for_beat();
@@ -83,7 +107,7 @@ void WorkerLinks::beat() {
     }
     for (const NodeId node : silent) {
         lose(node, {ErrorCode::kPeerLost,
-                    fmt::format("it has said nothing for {} ms", silence_.count())});
+                    fmt::format("it has said nothing for {} ms", options_.silence.count())});
     }
 }
 
@@ -111,7 +135,7 @@ void WorkerLinks::refuse(NodeId node, const std::string& why) {
     if (found == workers_.end()) return;
     log::warning("worker {}: refused: {}", found->second.name, why);
     proto::Control answer;
-    *answer.mutable_hello() = links::make_hello(proto::Hello::CONTROL, "coordinator");
+    *answer.mutable_hello() = hello();
     answer.mutable_hello()->set_refused(proto::to_utf8(why));
     found->second.link->send_last(answer);
     workers_.erase(found);

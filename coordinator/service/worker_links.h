@@ -18,6 +18,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "coordinator/core/plan.h"
+#include "coordinator/service/node_certificates.h"
 #include "links/control_link.h"
 #include "links/heartbeat.h"
 
@@ -26,21 +27,25 @@ namespace potluck::coordinator {
 class WorkerLinks {
   public:
     struct Events {
-        /// Whatever is not about the link itself.
+        /// Whatever is not about the link itself; a Ping that says something more, too.
         std::function<void(NodeId, const proto::Control&)> on_message;
         /// It is not here any more: the connection was lost, or nothing came for too long.
         std::function<void(NodeId, const Error&)> on_lost;
     };
 
-    /// `silence`: how long a worker may say nothing.
-    WorkerLinks(boost::asio::io_context& loop, std::chrono::milliseconds silence, Events events);
+    struct Options {
+        std::chrono::milliseconds silence;         ///< how long a worker may say nothing
+        proto::WireVersions wire;                  ///< that this coordinator speaks
+        NodeCertificates* certificates = nullptr;  ///< null: none is renewed or revoked
+    };
+    WorkerLinks(boost::asio::io_context& loop, const Options& options, Events events);
     ~WorkerLinks();
     WorkerLinks(const WorkerLinks&) = delete;
     WorkerLinks& operator=(const WorkerLinks&) = delete;
 
     /// Takes in a worker that has greeted. kInvalidArgument if one of its name is here: the other
     /// one may be dead without our knowing it yet.
-    Status add(const std::shared_ptr<links::ControlLink>& link);
+    Status add(const std::shared_ptr<links::ControlLink>& link, const proto::Hello& hello);
 
     /// What a worker proved to be; nobody if it is not here.
     security::NodeIdentity identity(NodeId node) const;
@@ -60,15 +65,18 @@ class WorkerLinks {
         std::string name;
         std::shared_ptr<links::ControlLink> link;
         links::Heartbeat heart;
+        bool certificates = false;  ///< it understands the messages about them
     };
 
+    proto::Hello hello() const;
+    void tell_revoked();
     void receive(NodeId node, const proto::Control& message);
     void lose(NodeId node, const Error& reason);
     void wait_for_beat();
     void beat();
 
     Events events_;
-    std::chrono::milliseconds silence_;
+    Options options_;
     boost::asio::steady_timer timer_;
     std::map<NodeId, Worker> workers_;
     std::map<std::string, NodeId> ids_;  ///< of all names that were ever here

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "coordinator/speculate/speculator.h"
 
@@ -53,25 +54,20 @@ Result<std::vector<SpeculationFigures>> run_scenario(const SpeculationScenario& 
                                                      const std::string& choice) {
     std::vector<SpeculationFigures> all;
     for (const auto& traces : scenario.traces) {
-        const auto speculation = coordinator::make_speculator({.test_drafters = true});
+        auto speculation = coordinator::make_speculator({.test_drafters = true});
         if (!speculation->knows(choice)) {
             return error(ErrorCode::kInvalidArgument,
                          fmt::format("'{}' is neither auto, off nor a drafter", choice));
         }
-        std::uint64_t number = 0;
+        POTLUCK_ASSIGN(auto streams,
+                       SpeculativeStreams::make(scenario.model, std::move(speculation)));
         std::vector<StreamFigures> runs;
-        const bool again = traces.options.kind == TraceKind::kAgain || choice.starts_with("forced");
         for (auto& trace : make_traces(traces.options)) {
-            StreamTrace stream{.number = ++number,
-                               .tenant = {},
-                               .prompt = std::move(trace.prompt),
-                               .answer = std::move(trace.answer)};
-            if (again) {
-                const bool knows = traces.options.kind == TraceKind::kAgain;
-                run_stream(*speculation, stream, knows ? "auto" : "off", scenario.model);
-                stream.number = ++number;
-            }
-            runs.push_back(run_stream(*speculation, stream, choice, scenario.model));
+            const StreamTrace stream{
+                .tenant = {}, .prompt = std::move(trace.prompt), .answer = std::move(trace.answer)};
+            if (traces.options.kind == TraceKind::kAgain) POTLUCK_TRY(streams.run(stream, "auto"));
+            POTLUCK_ASSIGN(auto run, streams.run(stream, choice));
+            runs.push_back(std::move(run));
         }
         all.push_back(summed(traces.name, runs));
     }

@@ -1,37 +1,14 @@
 #include "coordinator/simulate/virtual_cluster.h"
 
-#include <array>
-#include <string>
 #include <utility>
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "coordinator/simulate/scheduler_parts.h"
 #include "engine/step_time.h"
-#include "model/gguf/gguf.h"
-#include "model/gguf/writer.h"
-#include "model/tokenizer/tokenizer.h"
 
 namespace potluck::simulate {
 namespace {
-
-/// The scheduler wants a tokenizer for the texts of answers. This one knows a single word, so that
-/// every other token has no text and none ends an answer; nothing is read from a disk.
-Result<std::shared_ptr<const model::Tokenizer>> silent_tokenizer() {
-    model::gguf::GgufWriter writer;
-    writer.add("tokenizer.ggml.model", std::string("llama"));
-    writer.add("tokenizer.ggml.tokens", std::vector<std::string>{"<unk>"});
-    writer.add("tokenizer.ggml.scores", std::vector<float>{0});
-    writer.add("tokenizer.ggml.token_type", std::vector<std::int32_t>{2});
-    POTLUCK_ASSIGN(const auto bytes, writer.to_bytes());
-    POTLUCK_ASSIGN(const auto file, model::gguf::Gguf::parse(bytes, "simulated vocabulary"));
-    return model::Tokenizer::load(*file);
-}
-
-/// Until a stage is measured; the probe below comes before the first batch.
-constexpr nanoseconds kGuessedStep = std::chrono::milliseconds(10);
-constexpr nanoseconds kGuessedRow = std::chrono::milliseconds(1);
-/// The steps that a worker times right after loading, in rows of one new sequence.
-constexpr std::array<std::uint32_t, 3> kProbedRows = {1, 8, 64};
 
 TokenId fake_token(const Row& row) {
     const auto drawn =
@@ -39,20 +16,6 @@ TokenId fake_token(const Row& row) {
                     static_cast<std::uint32_t>(row.seq.value >> 32), row.position, 0},
                    {0x706F746C, 0x75636B21});
     return static_cast<TokenId>(drawn[0] % static_cast<std::uint32_t>(kVocabulary));
-}
-
-/// What the coordinator knows before it has seen a step: how far apart the machines are.
-std::vector<coordinator::StageCost> first_costs(const PipelineModel& model) {
-    std::vector<coordinator::StageCost> costs;
-    const std::size_t stages = model.stages.size();
-    for (std::size_t i = 0; i < stages; ++i) {
-        const bool last = i + 1 == stages;
-        costs.push_back(
-            {.curve = coordinator::CostCurve(kGuessedStep, kGuessedRow),
-             .hop = model.links[i + 1].delay + (last ? model.links[0].delay : nanoseconds()),
-             .hop_per_row = model.wire_time_per_row(i + 1)});
-    }
-    return costs;
 }
 
 }  // namespace
@@ -66,21 +29,13 @@ VirtualCluster::VirtualCluster(const PipelineModel& model,
 Result<VirtualCluster> VirtualCluster::make(const PipelineModel& model,
                                             coordinator::PipelineLimits limits,
                                             const coordinator::SchedulerOptions& options) {
-    POTLUCK_ASSIGN(auto tokenizer, silent_tokenizer());
+    POTLUCK_ASSIGN(auto tokenizer, simulated_tokenizer(0));
     VirtualCluster cluster(model, options, std::move(tokenizer));
     limits.stages = model.stages.size();
     limits.costs = first_costs(model);
     cluster.scheduler_->start(limits, cluster.actions_);
     cluster.actions_.clear();
-    for (std::uint32_t stage = 0; stage < limits.stages; ++stage) {
-        for (const std::uint32_t rows : kProbedRows) {
-            if (rows > limits.max_batch_rows) continue;
-            const std::uint64_t keys = std::uint64_t{rows} * (rows + 1) / 2;
-            cluster.scheduler_->observe(
-                StageIndex(stage),
-                {.rows = rows, .keys = keys, .time = model.stages[stage].time(rows, keys)});
-        }
-    }
+    probe(model, limits.max_batch_rows, *cluster.scheduler_);
     return cluster;
 }
 

@@ -7,8 +7,13 @@
 //     ((u - 1 + E(k)) / u) * T(0) / T(k).
 // The best k is where one more row would bring less per time than the round does so far.
 //
-// Ahead: one-token jobs in a pipeline of S = window stages' worth of time, each right with chance
-// a, all behind a wrong one for nothing: S / (S (1 - a) + a) (docs/speculation.md).
+// Ahead: jobs of m rows that follow one another, all behind a wrong row for nothing. The first one
+// is back after T(m - 1), each that is still of use a slowest stage's time L(m) later:
+//     gain = (1 + sum_i P_i) T(0) / (T(m - 1) + L(m) sum_{j>0} P_{jm}),   P_i = prod_{l<=i} p_l
+// which for one row and equal chances is S / (S (1 - a) + a) (docs/speculation.md).
+//
+// Where a drafted token itself takes time c of some other thread, rounds are taken to last k c
+// longer, and tokens ahead c each: it may be the stages' own processors that draft meanwhile.
 
 #include <cstddef>
 #include <span>
@@ -23,7 +28,9 @@ class CostCorrection {
   public:
     void observe(std::size_t drafted, nanoseconds took, nanoseconds foretold);
     /// Of rounds with so many drafted rows; what was not measured is like the nearest fewer.
-    double of(std::size_t drafted) const;
+    double of(std::size_t drafted) const { return of(drafted, 1); }
+    /// `unknown`: if nothing was measured.
+    double of(std::size_t drafted, double unknown) const;
 
   private:
     static constexpr std::size_t kClasses = 7;
@@ -32,11 +39,18 @@ class CostCorrection {
     bool known_[kClasses] = {};
 };
 
+/// Of each thing that is foretold its own: rounds together; a job ahead that begins behind the
+/// newest certain token; one that follows another.
+struct CostCorrections {
+    CostCorrection together, begins, follows;
+};
+
 struct Bet {
-    std::size_t length = 0;  ///< 0: none pays
+    std::size_t length = 0;  ///< 0: none pays; ahead: drafted rows that fill the pipeline
     double gain = 1;         ///< speed against no draft, expected
     double lower = 1;        ///< by the chances' lower bounds
-    nanoseconds takes{};     ///< of the round, if together
+    std::size_t job = 1;     ///< ahead: rows of each job
+    double jobs = 1;         ///< ahead: (sum of stages and links) / slowest, for such jobs
 };
 
 struct BetLimits {
@@ -45,18 +59,19 @@ struct BetLimits {
     double least = 1.03;        ///< the lower gain must reach it
     bool always = false;        ///< bets on the best length whatever it brings
     double least_chance = 0.1;  ///< ahead: of a job to be right, lower bound
+    nanoseconds per_draft{};    ///< what a drafted token takes beside the rounds
 };
 
 Bet bet_together(std::span<const Chance> chances, const SpeculationCosts& costs,
-                 const CostCorrection& correction, const BetLimits& limits);
+                 const CostCorrections& corrections, const BetLimits& limits);
 /// `chances`: from the first token behind the certain ones on.
 Bet bet_ahead(std::span<const Chance> chances, const SpeculationCosts& costs,
-              const BetLimits& limits);
-/// Jobs of one stream in flight, the certain one among them.
-std::size_t window_of(const SpeculationCosts& costs);
-/// The most that drafts could bring if all were right.
-double possible_gain(const SpeculationCosts& costs, const CostCorrection& correction,
-                     std::size_t most);
-double ahead_gain(double window, double chance);
+              const CostCorrections& corrections, const BetLimits& limits);
+/// Jobs in flight that keep the slowest stage busy, if (sum of stages and links) / slowest is
+/// `jobs`. One that waits before the first stage is no loss: a cancel reaches it before it begins.
+std::size_t window_of(double jobs);
+/// The most that drafts of at most `most` tokens could bring if all were right.
+double possible_gain(const SpeculationCosts& costs, const CostCorrections& corrections,
+                     std::size_t most, nanoseconds per_draft = {});
 
 }  // namespace potluck::coordinator

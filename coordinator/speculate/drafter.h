@@ -9,6 +9,7 @@
 // source of randomness; the loop's thread calls. Memory is bounded per sequence and per tenant, and
 // nothing that one tenant wrote ever drafts for another.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -21,10 +22,15 @@
 
 namespace potluck::coordinator {
 
+using std::chrono::nanoseconds;
+
+class DraftPort;
+class StaticTable;
+
 /// Where a guess comes from, for those drafters that have several sources. Each is calibrated by
 /// itself.
-enum class Origin : std::uint8_t { kSequence, kRecovered, kPool };
-inline constexpr std::size_t kOrigins = 3;
+enum class Origin : std::uint8_t { kSequence, kRecovered, kPool, kStatic };
+inline constexpr std::size_t kOrigins = 4;
 
 struct Proposal {
     std::vector<TokenId> tokens;  ///< empty: no idea
@@ -54,9 +60,18 @@ class Drafter {
     /// At most `most` tokens that may follow the certain ones and then `behind`. `into` is empty.
     virtual void propose(std::uint64_t number, std::span<const TokenId> behind, std::size_t most,
                          Proposal& into) = 0;
+    /// The evidence that a proposal would have now, as far as it is known without making one. While
+    /// nothing is worth a try drafters are asked seldom; one whose evidence grows is asked at once.
+    virtual std::uint32_t strength(std::uint64_t /*number*/) const { return 0; }
     /// What the last stage proposes behind the newest certain token.
     virtual void proposed_by_stage(std::uint64_t /*number*/, std::span<const TokenId> /*tokens*/) {}
     virtual void end(std::uint64_t number) = 0;
+
+    /// What one more guessed token takes of some other thread or machine, as measured; 0: it is
+    /// guessed on the loop.
+    virtual nanoseconds cost_per_token() const { return {}; }
+    /// Of that, for this sequence so far.
+    virtual nanoseconds spent(std::uint64_t /*number*/) const { return {}; }
 };
 
 struct NgramModOptions {
@@ -76,18 +91,23 @@ struct DrafterOptions {
     std::size_t most_tenants = 16;
     NgramModOptions ngram_mod;
     ForcedOptions forced;
+    std::shared_ptr<DraftPort> draft_model;           ///< null: there is no such drafter
+    std::shared_ptr<const StaticTable> static_table;  ///< of ngram_cache; null: none
 };
 
 struct DrafterKind {
     std::string_view name;
     std::string_view what;  ///< one line, for people
     bool automatic = true;  ///< part of "auto"
+    /// It may hear of tokens later, many at a time, but before it is asked: its memory is far away.
+    bool patient = false;
     /// For tests and benchmarks: exists only if asked for, then sees every sequence, "off" too.
     bool for_tests = false;
     /// What is believed of a guess before anything was seen: the chance of its next token.
     double (*prior)(Origin origin, std::uint32_t evidence) = nullptr;
     /// Whether a choice may say this behind a colon; null: nothing.
     bool (*takes)(std::string_view argument) = nullptr;
+    /// Null if it needs something that the options do not have: then this drafter does not exist.
     std::unique_ptr<Drafter> (*make)(const DrafterOptions& options) = nullptr;
 };
 

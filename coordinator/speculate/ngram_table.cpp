@@ -12,13 +12,10 @@ constexpr std::size_t kFirstSize = 256;
 }  // namespace
 
 std::uint64_t ngram_key(std::span<const TokenId> ngram) {
-    std::uint64_t h = 0x9E3779B97F4A7C15 * (ngram.size() + 1);
-    for (const TokenId token : ngram) {
-        h ^= static_cast<std::uint32_t>(token);
-        h *= 0xFF51AFD7ED558CCD;
-        h ^= h >> 32;
-    }
-    return h | 1;
+    std::uint64_t key = kEmptyNgram;
+    for (auto token = ngram.rbegin(); token != ngram.rend(); ++token)
+        key = longer_ngram(key, *token);
+    return key;
 }
 
 NgramTable::NgramTable(std::size_t most) : entries_(std::min(most, kFirstSize)), most_(most) {}
@@ -61,7 +58,7 @@ NgramTable::Entry& NgramTable::place(std::uint64_t key) {
 }
 
 void NgramTable::grow() {
-    std::vector<Entry> old(entries_.size() * 2);
+    std::vector<Entry, HugePages<Entry>> old(std::min(entries_.size() * 4, most_));
     old.swap(entries_);
     size_ = 0;
     for (const Entry& entry : old) {

@@ -11,11 +11,18 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "coordinator/speculate/huge_pages.h"
 
 namespace potluck::coordinator {
 
 /// 64 bits of an n-gram; two of different lengths differ like any others. Never 0.
 std::uint64_t ngram_key(std::span<const TokenId> ngram);
+/// The key of no tokens, and of an n-gram with one more token before it.
+inline constexpr std::uint64_t kEmptyNgram = 0x9E3779B97F4A7C15;
+constexpr std::uint64_t longer_ngram(std::uint64_t key, TokenId before) {
+    key = (key ^ static_cast<std::uint32_t>(before)) * 0xFF51AFD7ED558CCD;
+    return (key ^ (key >> 32)) | 1;
+}
 
 class NgramTable {
   public:
@@ -51,7 +58,7 @@ class NgramTable {
     Entry& place(std::uint64_t key);
     void grow();
 
-    std::vector<Entry> entries_;
+    std::vector<Entry, HugePages<Entry>> entries_;
     std::size_t most_;
     std::size_t size_ = 0;
 };

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "coordinator/speculate/attention.h"
 #include "coordinator/speculate/calibration.h"
 #include "coordinator/speculate/debt_account.h"
 #include "coordinator/speculate/draft_choice.h"
@@ -17,15 +18,24 @@ namespace potluck::coordinator {
 namespace {
 
 constexpr std::size_t kReadPerCall = 512;  ///< tokens of a long prompt
-/// While nothing is worth a try, drafters are asked the less often the longer that lasts: after so
-/// many tokens one token is left out after each try, then two, up to a bound. What they said last
-/// is still scored.
-constexpr std::uint32_t kTriesPerSkip = 16;
-constexpr std::uint32_t kMostSkipped = 7;
+/// A drafter that could not pay even if it were always right is asked once in so many times: what
+/// it costs may change.
+constexpr std::uint32_t kTooDear = 64;
+constexpr std::size_t kMostUntold = 64;  ///< tokens that patient drafters have not heard of
+/// A guess of so much evidence that goes on well is kept while so many of its tokens are left.
+constexpr std::uint32_t kSettled = 8;
+constexpr std::size_t kEnoughLeft = 48;
 /// Jobs ahead are given up for a round together if that is better by so much.
 constexpr double kToSwitch = 1.15;
 
 enum class Why : std::uint8_t { kNone, kReading, kNoIdea, kCosts, kUnsure, kDebt, kPays };
+
+/// As metrics call it.
+std::string_view name_of(Why why) {
+    constexpr std::array<std::string_view, 7> names = {"none",   "reading", "no_idea", "costs",
+                                                       "unsure", "debt",    "pays"};
+    return names[static_cast<std::size_t>(why)];
+}
 
 /// One drafter, and how much it is believed.
 struct Arm {
@@ -37,10 +47,18 @@ struct Arm {
 /// One drafter's part in one sequence.
 struct Source {
     std::size_t arm = 0;
-    bool drafts = true;  ///< else it only listens
-    Proposal guess;      ///< behind the certain tokens
-    std::size_t scored = 0;
+    bool drafts = true;      ///< else it only listens
+    Proposal guess;          ///< made behind some certain token
+    std::size_t scored = 0;  ///< of its tokens, those that came since
     Calibration::Cells cells{};
+    bool is_dear = false;        ///< could not pay, by the last costs, even if always right
+    std::uint32_t too_dear = 0;  ///< times that it was not asked
+
+    /// What is left of the guess, behind the newest certain token.
+    std::span<const TokenId> rest() const {
+        return std::span<const TokenId>(guess.tokens).subspan(scored);
+    }
+    std::uint32_t evidence() const { return guess.evidence + static_cast<std::uint32_t>(scored); }
 };
 
 struct Sequence {
@@ -50,11 +68,17 @@ struct Sequence {
     std::size_t read = 0;
     std::size_t prompt = 0;  ///< of `unread`
     std::vector<Source> sources;
+    std::vector<TokenId> untold;  ///< of patient drafters
     DebtAccount debt;
-    nanoseconds foretold{};  ///< of the round that is under way, if it was drafted together
+    nanoseconds foretold{};  ///< of the round that is under way; of kAhead: of a job that follows
+    nanoseconds foretold_first{};  ///< of kAhead: of the first job
+    bool follows = false;          ///< of kAhead: the last job was right, and another behind it
+    std::size_t job = 1;           ///< of kAhead: rows
     DraftShape shape = DraftShape::kTogether;
-    std::uint32_t in_vain = 0;  ///< tries since the last draft
-    std::uint32_t skip = 0;     ///< tokens before the next try
+    Attention attention;
+    std::uint64_t position = 0;              ///< certain tokens of the answer
+    std::optional<std::uint64_t> looked_at;  ///< position at which drafters were asked
+    std::size_t longest = 0;                 ///< of their guesses
     Why why = Why::kNone;
     std::size_t arm = 0;
     Bet bet;
@@ -75,19 +99,26 @@ std::pair<std::string_view, std::string_view> split(std::string_view choice) {
     return {choice.substr(0, colon), choice.substr(colon + 1)};
 }
 
+std::string ahead_name(std::string_view drafter, std::size_t rows) {
+    return rows == 1 ? fmt::format("{} ahead", drafter)
+                     : fmt::format("{} ahead by {}", drafter, rows);
+}
+
 class Speculator final : public Speculation {
   public:
     explicit Speculator(const SpeculatorOptions& options) : options_(options) {
         options_.longest_draft = std::max<std::size_t>(options_.longest_draft, 1);
         for (const auto* kind : drafters::drafter_kinds()) {
             if (kind->for_tests && !options_.test_drafters) continue;
-            arms_.push_back({kind, kind->make(options_.drafters), Calibration(kind->prior)});
+            auto drafter = kind->make(options_.drafters);
+            if (drafter) arms_.push_back({kind, std::move(drafter), Calibration(kind->prior)});
         }
     }
 
     void begin(std::uint64_t number, TenantId tenant, std::span<const TokenId> tokens,
                const std::string& choice) override;
     void observe(std::uint64_t number, std::span<const TokenId> tokens) override;
+    std::size_t considers(std::uint64_t number, std::size_t most) override;
     Draft propose(std::uint64_t number, std::span<const TokenId> under_way, std::size_t most,
                   const SpeculationCosts& costs) override;
     void proposed_by_stage(std::uint64_t number, std::span<const TokenId> tokens) override;
@@ -98,19 +129,27 @@ class Speculator final : public Speculation {
   private:
     const Arm* named(std::string_view name) const;
     bool read_on(std::uint64_t number, Sequence& s);
-    void guess(std::uint64_t number, Sequence& s);
-    std::span<const Chance> chances_of(const Source& source, const Proposal& guess);
+    void tell(std::uint64_t number, Sequence& s);
+    std::uint32_t strength(std::uint64_t number, const Sequence& s) const;
+    std::size_t look(std::uint64_t number, Sequence& s);
+    void in_vain(std::uint64_t number, Sequence& s, Why why);
+    void guess(std::uint64_t number, Source& source);
+    std::span<const Chance> chances_of(const Source& source, Origin origin, std::uint32_t evidence,
+                                       std::size_t tokens);
+    bool may_pay(const Source& source, Sequence& s);
+    void weigh_cost(Sequence& s, std::size_t most, const SpeculationCosts& costs) const;
     std::optional<Offer> best_offer(Sequence& s, std::span<const TokenId> under_way,
                                     std::size_t most, const SpeculationCosts& costs,
                                     bool can_change);
     Draft make_draft(std::uint64_t number, Sequence& s, const Offer& offer,
-                     std::span<const TokenId> under_way, std::size_t most,
-                     const SpeculationCosts& costs);
+                     std::span<const TokenId> under_way, std::size_t most);
+    static void foretell(Sequence& s, const Draft& draft, const SpeculationCosts& costs);
+    void correct(Sequence& s, const RoundVerdict& round);
     void tell_why(const Sequence& s, SpeculationReport& report) const;
 
     SpeculatorOptions options_;
     std::vector<Arm> arms_;
-    CostCorrection correction_;
+    CostCorrections corrections_;
     std::unordered_map<std::uint64_t, Sequence> sequences_;
     std::vector<Chance> chances_;
     Proposal extension_;
@@ -175,6 +214,7 @@ void Speculator::observe(std::uint64_t number, std::span<const TokenId> tokens) 
     if (found == sequences_.end() || found->second.sources.empty()) return;
     auto& s = found->second;
     s.debt.came(tokens.size());
+    s.position += tokens.size();
     if (!s.unread.empty()) {
         s.unread.insert(s.unread.end(), tokens.begin(), tokens.end());
         read_on(number, s);
@@ -190,10 +230,24 @@ void Speculator::observe(std::uint64_t number, std::span<const TokenId> tokens) 
                                     guess.evidence + static_cast<std::uint32_t>(source.scored),
                                     right);
             ++source.scored;
-            if (!right) guess.clear();
+            if (right) continue;
+            guess.clear();
+            source.scored = 0;
         }
-        arm.drafter->observe(number, tokens);
+        if (!arm.kind->patient) arm.drafter->observe(number, tokens);
     }
+    s.untold.insert(s.untold.end(), tokens.begin(), tokens.end());
+    if (s.untold.size() >= kMostUntold) tell(number, s);
+}
+
+/// Patient drafters hear of what came.
+void Speculator::tell(std::uint64_t number, Sequence& s) {
+    if (s.untold.empty()) return;
+    for (const auto& source : s.sources) {
+        auto& arm = arms_[source.arm];
+        if (arm.kind->patient) arm.drafter->observe(number, s.untold);
+    }
+    s.untold.clear();
 }
 
 void Speculator::proposed_by_stage(std::uint64_t number, std::span<const TokenId> tokens) {
@@ -203,30 +257,93 @@ void Speculator::proposed_by_stage(std::uint64_t number, std::span<const TokenId
         arms_[source.arm].drafter->proposed_by_stage(number, tokens);
 }
 
-/// What every drafter of the sequence says behind its certain tokens; scored when they come.
-void Speculator::guess(std::uint64_t number, Sequence& s) {
-    for (auto& source : s.sources) {
-        if (!source.drafts) continue;
-        source.guess.clear();
-        source.scored = 0;
-        arms_[source.arm].drafter->propose(number, {}, options_.longest_draft, source.guess);
+std::uint32_t Speculator::strength(std::uint64_t number, const Sequence& s) const {
+    std::uint32_t most = 0;
+    for (const auto& source : s.sources) {
+        const Arm& arm = arms_[source.arm];
+        if (source.drafts && !arm.kind->patient)
+            most = std::max(most, arm.drafter->strength(number));
     }
+    return most;
 }
 
-/// Of a guess' tokens; good until the next call.
-std::span<const Chance> Speculator::chances_of(const Source& source, const Proposal& guess) {
+/// Asks the drafters, once for each certain token and only when it is time. The longest guess that
+/// may be worth its rows; 0: none.
+std::size_t Speculator::look(std::uint64_t number, Sequence& s) {
+    if (s.looked_at == s.position) return s.longest;
+    s.longest = 0;
+    if (!s.named && !s.attention.looks(s.position, strength(number, s))) return 0;
+    s.looked_at = s.position;
+    tell(number, s);
+    bool any = false;
+    for (auto& source : s.sources) {
+        if (!source.drafts) continue;
+        if (source.is_dear && ++source.too_dear % kTooDear != 0) {
+            source.guess.clear();
+            source.scored = 0;
+            continue;
+        }
+        guess(number, source);
+        if (source.rest().empty()) continue;
+        any = true;
+        if (s.named || may_pay(source, s)) s.longest = std::max(s.longest, source.rest().size());
+    }
+    if (s.longest == 0) in_vain(number, s, any ? Why::kUnsure : Why::kNoIdea);
+    return s.longest;
+}
+
+void Speculator::in_vain(std::uint64_t number, Sequence& s, Why why) {
+    s.why = why;
+    s.longest = 0;
+    if (!s.named) s.attention.in_vain(s.position, strength(number, s));
+}
+
+/// What a drafter says behind the certain tokens; scored when they come.
+void Speculator::guess(std::uint64_t number, Source& source) {
+    if (source.evidence() >= kSettled && source.rest().size() >= kEnoughLeft) return;
+    source.guess.clear();
+    source.scored = 0;
+    arms_[source.arm].drafter->propose(number, {}, options_.longest_draft, source.guess);
+}
+
+/// Of a guess' first tokens; good until the next call.
+std::span<const Chance> Speculator::chances_of(const Source& source, Origin origin,
+                                               std::uint32_t evidence, std::size_t tokens) {
     const auto& calibration = arms_[source.arm].calibration;
-    chances_.resize(guess.tokens.size());
-    std::size_t known = Calibration::kClasses;  // classes have many members at great depth
+    chances_.resize(tokens);
+    std::size_t of = Calibration::kClasses;
     Chance chance;
-    for (std::size_t i = 0; i < chances_.size(); ++i) {
-        const auto evidence = guess.evidence + static_cast<std::uint32_t>(i);
-        const std::size_t now = Calibration::class_of(evidence);
-        if (now != known) chance = calibration.chance(source.cells, guess.origin, evidence);
-        known = now;
+    for (std::size_t i = 0; i < tokens; ++i) {
+        const std::size_t now = Calibration::class_of(evidence + static_cast<std::uint32_t>(i));
+        if (now != of)
+            chance =
+                calibration.chance(source.cells, origin, evidence + static_cast<std::uint32_t>(i));
+        of = now;
         chances_[i] = chance;
     }
     return chances_;
+}
+
+/// Whether by the lower bounds it would gain enough if rows cost nothing.
+bool Speculator::may_pay(const Source& source, Sequence& s) {
+    double mean = 1, lower = 1, expected = 1, at_least = 1;
+    for (const Chance& chance :
+         chances_of(source, source.guess.origin, source.evidence(), source.rest().size())) {
+        expected += mean *= chance.mean;
+        at_least += lower *= chance.lower;
+        if (at_least >= 1 + options_.margin) return true;
+    }
+    s.bet = {.gain = expected, .lower = at_least};
+    return false;
+}
+
+/// Which drafters take so long for a token themselves that they cannot pay.
+void Speculator::weigh_cost(Sequence& s, std::size_t most, const SpeculationCosts& costs) const {
+    for (auto& source : s.sources) {
+        const auto cost = arms_[source.arm].drafter->cost_per_token();
+        source.is_dear = !s.named && cost > nanoseconds{} &&
+                         possible_gain(costs, corrections_, most, cost) < 1 + options_.margin;
+    }
 }
 
 /// The offer with the highest expected gain that may be taken. `can_change`: nothing is under way.
@@ -239,19 +356,19 @@ std::optional<Offer> Speculator::best_offer(Sequence& s, std::span<const TokenId
                      .always = s.named,
                      .least_chance = options_.least_chance_ahead};
     std::optional<Offer> best;
-    bool any = false;
     double best_missed = 0;
     for (std::size_t i = 0; i < s.sources.size(); ++i) {
         const auto& source = s.sources[i];
-        if (!source.drafts || source.guess.tokens.empty()) continue;
-        any = true;
-        const auto chances = chances_of(source, source.guess);
+        if (!source.drafts || source.rest().empty()) continue;
+        const auto chances = chances_of(source, source.guess.origin, source.evidence(),
+                                        std::min(source.rest().size(), limits.most));
+        limits.per_draft = arms_[source.arm].drafter->cost_per_token();
         for (const auto shape : {DraftShape::kTogether, DraftShape::kAhead}) {
             const Bet bet = shape == DraftShape::kTogether
-                                ? bet_together(chances, costs, correction_, limits)
-                                : bet_ahead(chances, costs, limits);
+                                ? bet_together(chances, costs, corrections_, limits)
+                                : bet_ahead(chances, costs, corrections_, limits);
             if (bet.length == 0) {
-                if (bet.gain > best_missed) s.bet = bet;
+                if (bet.gain > best_missed && !best) s.bet = bet;
                 best_missed = std::max(best_missed, bet.gain);
                 continue;
             }
@@ -260,84 +377,112 @@ std::optional<Offer> Speculator::best_offer(Sequence& s, std::span<const TokenId
             if (!best || score > best->score) best = {i, shape, bet, score};
         }
     }
-    if (!best) s.why = any ? Why::kUnsure : Why::kNoIdea;
     return best;
 }
 
 Draft Speculator::make_draft(std::uint64_t number, Sequence& s, const Offer& offer,
-                             std::span<const TokenId> under_way, std::size_t most,
-                             const SpeculationCosts& costs) {
+                             std::span<const TokenId> under_way, std::size_t most) {
     const auto& source = s.sources[offer.source];
-    const auto& tokens = source.guess.tokens;
+    const auto tokens = source.rest();
+    Draft draft{.shape = offer.shape, .tokens = {}, .job = offer.bet.job, .jobs = offer.bet.jobs};
     std::size_t room = std::min(most, offer.bet.length);
     if (offer.shape == DraftShape::kAhead) {
-        const std::size_t window = window_of(costs);
-        if (under_way.size() + 1 >= window) return {.shape = offer.shape, .tokens = {}};
-        room = std::min(most, window - 1 - under_way.size());
+        // Whole jobs; the first has the certain row, too.
+        const std::size_t window = offer.bet.job * window_of(offer.bet.jobs) - 1;
+        const std::size_t least = offer.bet.job - (under_way.empty() ? 1 : 0);
+        if (under_way.size() + least > window) return draft;
+        room = std::min(most, window - under_way.size());
     }
-    Draft draft{.shape = offer.shape, .tokens = {}};
     const bool same = under_way.size() <= tokens.size() &&
                       std::equal(under_way.begin(), under_way.end(), tokens.begin());
     if (same) {
         const auto from = tokens.begin() + static_cast<std::ptrdiff_t>(under_way.size());
         const auto count = std::min(room, tokens.size() - under_way.size());
         draft.tokens.assign(from, from + static_cast<std::ptrdiff_t>(count));
-        return draft;
+        if (count > 0) return draft;
     }
     extension_.clear();
     arms_[source.arm].drafter->propose(number, under_way, room, extension_);
-    const auto chances = chances_of(source, extension_);
+    const auto chances = chances_of(source, extension_.origin, extension_.evidence,
+                                    extension_.tokens.empty() ? 0 : 1);
     const bool likely =
         s.named || (!chances.empty() && chances.front().lower >= options_.least_chance_ahead);
     if (likely) draft.tokens = extension_.tokens;
     return draft;
 }
 
-Draft Speculator::propose(std::uint64_t number, std::span<const TokenId> under_way,
-                          std::size_t most, const SpeculationCosts& costs) {
+std::size_t Speculator::considers(std::uint64_t number, std::size_t most) {
     const auto found = sequences_.find(number);
-    if (found == sequences_.end() || found->second.sources.empty() || most == 0) return {};
+    if (found == sequences_.end() || found->second.off || found->second.sources.empty()) return 0;
     auto& s = found->second;
     if (!read_on(number, s)) {
         s.why = Why::kReading;
-        return {};
+        return 0;
     }
-    if (s.off) return {};
+    const std::size_t longest = look(number, s);
+    if (longest > 0 && !s.debt.open()) {
+        in_vain(number, s, Why::kDebt);
+        return 0;
+    }
+    return std::min({longest, most, options_.longest_draft});
+}
+
+Draft Speculator::propose(std::uint64_t number, std::span<const TokenId> under_way,
+                          std::size_t most, const SpeculationCosts& costs) {
+    const auto found = sequences_.find(number);
+    if (found == sequences_.end() || most == 0 || considers(number, most) == 0) return {};
+    auto& s = found->second;
     most = std::min(most, options_.longest_draft);
     // A round together is not extended once it is under way.
     if (!under_way.empty() && s.shape == DraftShape::kTogether) return {};
-    if (!s.named && possible_gain(costs, correction_, most) < 1 + options_.margin) {
-        s.why = Why::kCosts;
-        return {};
-    }
-    if (under_way.empty() && s.skip > 0) {
-        --s.skip;
-        return {};
-    }
-    guess(number, s);
-    if (!s.debt.open()) {
-        s.why = Why::kDebt;
-        return {};
-    }
+    weigh_cost(s, most, costs);
     const auto offer = best_offer(s, under_way, most, costs, under_way.empty());
-    if (under_way.empty()) s.foretold = {};
     if (!offer) {
-        ++s.in_vain;
-        if (!s.named) s.skip = std::min(s.in_vain / kTriesPerSkip, kMostSkipped);
+        const bool could = possible_gain(costs, corrections_, most) >= 1 + options_.margin;
+        in_vain(number, s, could ? Why::kUnsure : Why::kCosts);
         return {};
     }
-    s.in_vain = 0;
+    s.attention.hit();
     // Better together, but jobs ahead are under way: they come home first.
     if (!under_way.empty() && offer->shape == DraftShape::kTogether)
+        return {.shape = DraftShape::kAhead, .tokens = {}};
+    // Jobs that follow one another are of one size.
+    if (!under_way.empty() && offer->bet.job != s.job)
         return {.shape = DraftShape::kAhead, .tokens = {}};
     s.shape = offer->shape;
     s.arm = s.sources[offer->source].arm;
     s.bet = offer->bet;
+    s.job = offer->bet.job;
     s.why = Why::kPays;
-    Draft draft = make_draft(number, s, *offer, under_way, most, costs);
-    if (draft.shape == DraftShape::kTogether && !draft.tokens.empty())
-        s.foretold = costs.together[draft.tokens.size()];
+    Draft draft = make_draft(number, s, *offer, under_way, most);
+    foretell(s, draft, costs);
     return draft;
+}
+
+/// What the rounds of a draft should take by the costs.
+void Speculator::foretell(Sequence& s, const Draft& draft, const SpeculationCosts& costs) {
+    if (draft.tokens.empty()) return;
+    if (draft.shape == DraftShape::kTogether) {
+        s.foretold = costs.together[draft.tokens.size()];
+        return;
+    }
+    const std::size_t i = draft.job - 1;
+    const bool several = i < costs.slowest_of.size() && i < costs.together.size();
+    s.foretold = several ? costs.slowest_of[i] : costs.slowest;
+    s.foretold_first = several ? costs.together[i] : costs.plain;
+}
+
+/// Rounds correct what is foretold of later ones.
+void Speculator::correct(Sequence& s, const RoundVerdict& round) {
+    if (round.shape == DraftShape::kTogether) {
+        s.follows = false;
+        corrections_.together.observe(round.drafted, round.took,
+                                      round.drafted > 0 ? s.foretold : round.plain);
+        return;
+    }
+    auto& of = s.follows ? corrections_.follows : corrections_.begins;
+    of.observe(s.job, round.took, s.follows ? s.foretold : s.foretold_first);
+    s.follows = round.drafted > 0 && round.accepted == round.drafted;
 }
 
 void Speculator::verdict(std::uint64_t number, const RoundVerdict& round) {
@@ -346,15 +491,21 @@ void Speculator::verdict(std::uint64_t number, const RoundVerdict& round) {
     auto& s = found->second;
     const bool together = round.shape == DraftShape::kTogether;
     const bool drafted = round.drafted > 0 || !together;
-    if (!drafted) correction_.observe(0, round.took, round.plain);
-    if (together && round.drafted > 0) correction_.observe(round.drafted, round.took, s.foretold);
+    correct(s, round);
     // What one token really takes, by the rounds without drafts.
     const auto plain = nanoseconds(static_cast<nanoseconds::rep>(
-        static_cast<double>(round.plain.count()) * correction_.of(0)));
-    s.debt.round(round.took, plain, together ? 1 + round.accepted : 1, drafted);
+        static_cast<double>(round.plain.count()) * corrections_.together.of(0)));
+    // What drafting took elsewhere counts as if it had held the stream up.
+    const auto drafting =
+        round.drafted > 0 ? arms_[s.arm].drafter->cost_per_token() : nanoseconds{};
+    s.debt.round(round.took + round.drafted * drafting, plain,
+                 together ? 1 + round.accepted : round.tokens, drafted);
     if (round.drafted == 0) return;
     auto& report = s.report;
     ++report.rounds;
+    report.verify += round.took;
+    if (round.took > plain)
+        report.rollback += (round.took - plain) * (round.drafted - round.accepted) / round.drafted;
     report.drafted += round.drafted;
     report.accepted += round.accepted;
     const auto count = [&](std::vector<std::uint64_t>& at, std::size_t rows) {
@@ -368,7 +519,8 @@ void Speculator::verdict(std::uint64_t number, const RoundVerdict& round) {
 }
 
 void Speculator::tell_why(const Sequence& s, SpeculationReport& report) const {
-    report.arm = "off";
+    report.arm = report.drafter = "off";
+    report.reason = name_of(s.why);
     const auto ms = [](nanoseconds time) { return static_cast<double>(time.count()) / 1e6; };
     switch (s.why) {
         case Why::kNone:
@@ -392,8 +544,9 @@ void Speculator::tell_why(const Sequence& s, SpeculationReport& report) const {
                                      ms(s.debt.bound()));
             break;
         case Why::kPays:
+            report.drafter = arms_[s.arm].kind->name;
             report.arm = s.shape == DraftShape::kAhead
-                             ? fmt::format("{} ahead", arms_[s.arm].kind->name)
+                             ? ahead_name(arms_[s.arm].kind->name, s.job)
                              : fmt::format("{} {}", arms_[s.arm].kind->name, s.bet.length);
             report.why = fmt::format("{:.2f} times as fast by estimate, at least {:.2f}",
                                      s.bet.gain, s.bet.lower);
@@ -405,9 +558,12 @@ SpeculationReport Speculator::end(std::uint64_t number) {
     const auto found = sequences_.find(number);
     if (found == sequences_.end()) return {};
     auto& s = found->second;
-    for (const auto& source : s.sources)
-        arms_[source.arm].drafter->end(number);
+    tell(number, s);
     SpeculationReport report = std::move(s.report);
+    for (const auto& source : s.sources) {
+        report.draft += arms_[source.arm].drafter->spent(number);
+        arms_[source.arm].drafter->end(number);
+    }
     report.debt = s.debt.total();
     tell_why(s, report);
     sequences_.erase(found);

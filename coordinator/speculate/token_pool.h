@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "coordinator/speculate/huge_pages.h"
 
 namespace potluck::coordinator {
 
@@ -67,7 +68,7 @@ class TokenPool {
         return static_cast<std::uint8_t>(static_cast<std::uint8_t>(generation_) - slot.generation);
     }
 
-    std::vector<Slot> slots_;
+    std::vector<Slot, HugePages<Slot>> slots_;
     std::size_t written_ = 0;  ///< slots that changed their n-gram in this generation
     std::uint64_t generation_ = 0;
 };

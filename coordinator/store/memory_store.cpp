@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "coordinator/store/store.h"
@@ -33,6 +34,7 @@ class MemoryStore final : public Store {
             nodes_, {}, [](const auto& entry) { return entry.second.seen; });
         const std::string gone = oldest->first;
         nodes_.erase(oldest);
+        drained_.erase(gone);
         std::erase_if(links_, [&](const auto& entry) {
             return entry.first.first == gone || entry.first.second == gone;
         });
@@ -43,6 +45,15 @@ class MemoryStore final : public Store {
         for (const auto& [name, node] : nodes_)
             all.push_back(node);
         return all;
+    }
+
+    Status remember_drained(const std::string& node, bool drained) override {
+        if (drained && nodes_.contains(node)) drained_.insert(node);
+        if (!drained) drained_.erase(node);
+        return {};
+    }
+    Result<std::vector<std::string>> drained() override {
+        return std::vector<std::string>(drained_.begin(), drained_.end());
     }
 
     Status remember_link(const LinkRecord& link) override {
@@ -62,6 +73,7 @@ class MemoryStore final : public Store {
     Epoch last_epoch_;
     std::vector<PlanRecord> plans_;
     std::map<std::string, NodeRecord> nodes_;
+    std::set<std::string> drained_;
     std::map<std::pair<std::string, std::string>, LinkRecord> links_;
 };
 

@@ -11,7 +11,7 @@ namespace potluck::coordinator::store {
 namespace {
 
 /// Of the tables below. A change of them is a new number and a step in prepare() from the old one.
-constexpr std::int64_t kSchemaVersion = 1;
+constexpr std::int64_t kSchemaVersion = 2;
 
 // Texts are bound as bytes and kept as such. Once the tables are made, every write is one
 // statement, so that threads never find each other within a transaction.
@@ -40,6 +40,11 @@ CREATE TRIGGER links_of_nodes AFTER DELETE ON nodes BEGIN
 END;
 PRAGMA user_version = 1;
 )sql";
+/// From version 1 to 2.
+constexpr const char* kDrained = R"sql(
+CREATE TABLE drained (node BLOB PRIMARY KEY REFERENCES nodes (name) ON DELETE CASCADE) WITHOUT ROWID;
+PRAGMA user_version = 2;
+)sql";
 static_assert(kMaxPlans == 256 && kMaxNodes == 1024, "the triggers above have these numbers");
 
 std::int64_t stored(std::uint64_t value) {
@@ -67,8 +72,8 @@ class SqliteStore final : public Store {
                             "wrote it",
                             database_.path(), version, kSchemaVersion));
         }
-        if (version == 0) POTLUCK_TRY(make_tables(cluster_id));
-        return check(cluster_id);
+        if (version > 0) POTLUCK_TRY(check(cluster_id));
+        return version < kSchemaVersion ? make_tables(version, cluster_id) : Status();
     }
 
     Result<Epoch> last_epoch() override {
@@ -128,6 +133,19 @@ class SqliteStore final : public Store {
         return all;
     }
 
+    Status remember_drained(const std::string& node, bool drained) override {
+        if (!drained) return database_.run("DELETE FROM drained WHERE node = ?", {node});
+        return database_.run("INSERT OR IGNORE INTO drained SELECT name FROM nodes WHERE name = ?",
+                             {node});
+    }
+
+    Result<std::vector<std::string>> drained() override {
+        std::vector<std::string> all;
+        POTLUCK_TRY(database_.run("SELECT node FROM drained ORDER BY node", {},
+                                  [&](const Row& row) { all.push_back(row.text(0)); }));
+        return all;
+    }
+
     Status remember_link(const LinkRecord& link) override {
         const auto [a, b] = std::minmax(link.a, link.b);
         return database_.run("INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?, ?)",
@@ -144,11 +162,15 @@ class SqliteStore final : public Store {
     }
 
   private:
-    Status make_tables(const std::string& cluster_id) {
+    /// Those that a file of `version` does not have; 0: a new one.
+    Status make_tables(std::int64_t version, const std::string& cluster_id) {
         // All or nothing: an error closes the database, which takes it back.
         POTLUCK_TRY(database_.run("BEGIN IMMEDIATE"));
-        POTLUCK_TRY(database_.run_script(kSchema));
-        POTLUCK_TRY(database_.run("INSERT INTO cluster VALUES (?, 0)", {cluster_id}));
+        if (version < 1) {
+            POTLUCK_TRY(database_.run_script(kSchema));
+            POTLUCK_TRY(database_.run("INSERT INTO cluster VALUES (?, 0)", {cluster_id}));
+        }
+        if (version < 2) POTLUCK_TRY(database_.run_script(kDrained));
         return database_.run("COMMIT");
     }
 

@@ -1,8 +1,9 @@
 #pragma once
 
 // What a coordinator must still know after a restart: which cluster it is, its nodes with what they
-// can do, the links between them, and every plan with what was predicted of it and what it reached.
-// What is secret (the authority, keys, tokens) is in the files of security/state_files.h.
+// can do and which of them are drained, the links between them, and every plan with what was
+// predicted of it and what it reached. What is secret (the authority, keys, tokens) is in the files
+// of security/state_files.h.
 //
 // Thread: any, one call at a time or several; a call blocks until the change is on disk. Reading
 // takes microseconds, a write some milliseconds.
@@ -75,6 +76,11 @@ class Store {
 
     virtual Status remember_node(const NodeRecord& node) = 0;
     virtual Result<std::vector<NodeRecord>> nodes() = 0;  ///< by name
+
+    /// Whether a node of this name was taken out of use by hand. Of nodes that are not remembered
+    /// nothing happens; what is forgotten with its node is forgotten.
+    virtual Status remember_drained(const std::string& node, bool drained) = 0;
+    virtual Result<std::vector<std::string>> drained() = 0;  ///< names, in order
 
     virtual Status remember_link(const LinkRecord& link) = 0;
     virtual Result<std::vector<LinkRecord>> links() = 0;

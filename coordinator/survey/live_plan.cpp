@@ -132,4 +132,29 @@ Result<planner::Prediction> predict(const planner::ModelParts& model, const Surv
     return planner::predict(model, inventory, wish.work, pipeline);
 }
 
+std::vector<StageCost> first_costs(const Surveyed& surveyed, const Plan& plan,
+                                   std::uint64_t row_bytes) {
+    const auto link = [&](NodeId a, NodeId b) {
+        const auto known = surveyed.links.find(link_between(a, b));
+        return known == surveyed.links.end() ? planner::Link{} : known->second;
+    };
+    const auto one_way = [](const planner::Link& used) {
+        return nanoseconds(static_cast<std::int64_t>(used.rtt_ms * 1e6 / 2));
+    };
+    auto costs = guessed_costs(plan.stages.size());
+    for (std::size_t i = 0; i + 1 < costs.size(); ++i) {
+        const NodeId from = plan.stages[i].node;
+        const NodeId to = plan.stages[i + 1].node;
+        if (from == to) continue;
+        const auto used = link(from, to);
+        costs[i].hop = one_way(used);
+        const double bits = static_cast<double>(row_bytes) * 8;
+        if (used.gbits > 0)
+            costs[i].hop_per_row = nanoseconds(static_cast<std::int64_t>(bits / used.gbits));
+    }
+    costs.back().hop = one_way(link(plan.stages.back().node, kCoordinatorNode)) +
+                       one_way(link(kCoordinatorNode, plan.stages.front().node));
+    return costs;
+}
+
 }  // namespace potluck::coordinator

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "coordinator/core/pacing.h"
 #include "coordinator/core/plan.h"
 #include "coordinator/planner/planner.h"
 #include "coordinator/survey/registration.h"
@@ -61,5 +62,11 @@ Result<Choice> choose(const planner::ModelParts& model, const Surveyed& surveyed
 /// What a plan, however it was made, should reach. kUnsupported as choose().
 Result<planner::Prediction> predict(const planner::ModelParts& model, const Surveyed& surveyed,
                                     const Plan& plan, const PlanWish& wish);
+
+/// For the scheduler: guessed steps, and the links between the stages as they were measured, each
+/// way half its round trip. `row_bytes`: the activations of one row. Devices of one node have no
+/// link; the way back to the coordinator carries tokens only.
+std::vector<StageCost> first_costs(const Surveyed& surveyed, const Plan& plan,
+                                   std::uint64_t row_bytes);
 
 }  // namespace potluck::coordinator

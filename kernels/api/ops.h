@@ -162,14 +162,14 @@ struct MatmulGroupArgs {
     std::array<MatmulArgs, kMax> products;  ///< each with the same activations and n_rows
     std::size_t n_products = 0;
 };
-/// rms_norm followed by quantize, without the f32 rows in between.
+/// rms_norm followed by quantize of rows of norm.width values.
 struct RmsNormQuantizeArgs {
-    RmsNormArgs norm;  ///< norm.out is not written
+    RmsNormArgs norm;  ///< norm.out is room for the f32 rows; what it holds afterwards is not said
     std::byte* out = nullptr;
 };
 /// swiglu followed by quantize of rows of `columns` values.
 struct SwigluQuantizeArgs {
-    SwigluArgs swiglu;  ///< swiglu.out is not written
+    SwigluArgs swiglu;  ///< swiglu.out as norm.out above
     std::size_t columns = 0;
     std::byte* out = nullptr;
 };

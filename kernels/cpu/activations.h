@@ -33,4 +33,8 @@ inline constexpr std::size_t activation_index(std::size_t row, std::size_t block
     return row / kActivationGroup * kActivationGroup * blocks + row % kActivationGroup;
 }
 
+/// Quantises blocks [begin, end) of consecutive rows of x, counted row after row, `blocks` per row.
+using QuantizeKernel = void (*)(const float* x, std::size_t blocks, std::size_t begin,
+                                std::size_t end, ActivationBlock* out);
+
 }  // namespace potluck::kernels::cpu

@@ -13,6 +13,7 @@
 #include "kernels/cpu/cpu_memory.h"
 #include "kernels/cpu/float_kernels.h"
 #include "kernels/cpu/float_ops.h"
+#include "kernels/cpu/fused_ops.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/cpu/weight_kernels.h"
 
@@ -64,6 +65,13 @@ template <typename Args, Status (*kOp)(ThreadPool&, const FloatKernels&, const A
 Status float_op(Stream& stream, const Args& args) {
     Core& core = core_of(stream);
     return kOp(core.pool, core.floats, args);
+}
+
+template <typename Args,
+          Status (*kOp)(ThreadPool&, const FloatKernels&, QuantizeKernel, const Args&)>
+Status fused_op(Stream& stream, const Args& args) {
+    Core& core = core_of(stream);
+    return kOp(core.pool, core.floats, core.weights.quantize_blocks, args);
 }
 
 Status embed_op(Stream& stream, const EmbedArgs& args) {
@@ -120,6 +128,8 @@ constexpr OpTable kOps = {
     .add = float_op<AddArgs, add>,
     .gather_rows = float_op<GatherRowsArgs, gather_rows>,
     .matmul_group = matmul_group_op,
+    .rms_norm_quantize = fused_op<RmsNormQuantizeArgs, rms_norm_quantize>,
+    .swiglu_quantize = fused_op<SwigluQuantizeArgs, swiglu_quantize>,
 };
 
 class CpuDevice final : public Device {

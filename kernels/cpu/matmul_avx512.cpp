@@ -206,44 +206,97 @@ POTLUCK_INLINE Scales load_scales(const std::byte* record, std::size_t sub) {
     return s;
 }
 
-/// The block's contribution for one batch row: docs/arithmetic.md, matrix products.
+template <TensorType kType>
+constexpr bool kHalves = tile_format(kType).scales == ScaleRecord::kHalfScales ||
+                         tile_format(kType).scales == ScaleRecord::kHalfScaleMins;
+
+/// Where a block's sum begins: what the offset adds is taken away beforehand.
+template <TensorType kType>
+POTLUCK_INLINE __m512i first_sum(const ActivationBlock& x) {
+    constexpr int kOffset = unsigned_offset(tile_format(kType));
+    if constexpr (kHalves<kType> || kOffset == 0)
+        return _mm512_setzero_si512();
+    else
+        return _mm512_slli_epi32(_mm512_set1_epi32(x.minus_8_sums), std::countr_zero(kOffset / 8U));
+}
+
+/// From a block's sum to its contribution: docs/arithmetic.md, matrix products.
+template <TensorType kType>
+POTLUCK_INLINE __m512 add_sum(__m512i sum, const Scales& s, const ActivationBlock& x, __m512 acc) {
+    constexpr ScaleRecord kRecord = tile_format(kType).scales;
+    const __m512 da = _mm512_set1_ps(x.d);
+    acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(s.d, da), acc);
+    if constexpr (kRecord == ScaleRecord::kHalfPair || kRecord == ScaleRecord::kSubScaleMin)
+        acc = _mm512_fmadd_ps(s.m, _mm512_set1_ps(x.s), acc);
+    if constexpr (kRecord == ScaleRecord::kHalfScaleMins) {
+        const __m512i mins = _mm512_dpwssd_epi32(_mm512_setzero_si512(), s.mins, broadcast4(x.sum));
+        acc = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(mins), _mm512_mul_ps(s.dmin, da), acc);
+    }
+    return acc;
+}
+
+/// The block's contribution for one batch row.
 template <TensorType kType>
 POTLUCK_INLINE __m512 accumulate(const __m512i w[8], const Scales& s, const ActivationBlock& x,
                                  __m512 acc) {
-    constexpr TileFormat kFormat = tile_format(kType);
-    constexpr bool kHalves =
-        kFormat.scales == ScaleRecord::kHalfScales || kFormat.scales == ScaleRecord::kHalfScaleMins;
     // Two chains hide the latency of vpdpbusd; they are also the two halves of 16.
-    const __m512i zero = _mm512_setzero_si512();
-    const __m512i sums = broadcast4(x.sum);
-    __m512i first = zero;
-    __m512i second = zero;
-    // What the offset adds is taken away beforehand.
-    if constexpr (!kHalves && unsigned_offset(kFormat) != 0)
-        first = _mm512_slli_epi32(_mm512_set1_epi32(x.minus_8_sums),
-                                  std::countr_zero(unsigned_offset(kFormat) / 8U));
+    __m512i first = first_sum<kType>(x);
+    __m512i second = _mm512_setzero_si512();
     POTLUCK_UNROLL
     for (int g = 0; g < 4; ++g) {
         first = _mm512_dpbusd_epi32(first, w[g], broadcast4(x.q + 4 * g));
         second = _mm512_dpbusd_epi32(second, w[g + 4], broadcast4(x.q + 16 + 4 * g));
     }
-    if constexpr (kHalves) {
+    if constexpr (kHalves<kType>) {
         first = _mm512_mullo_epi32(first, s.scale[0]);
         second = _mm512_mullo_epi32(second, s.scale[1]);
-        if constexpr (unsigned_offset(kFormat) != 0)
-            first = _mm512_dpwssd_epi32(first, s.unoffset, sums);
+        if constexpr (unsigned_offset(tile_format(kType)) != 0)
+            first = _mm512_dpwssd_epi32(first, s.unoffset, broadcast4(x.sum));
     }
-    const __m512 sum = _mm512_cvtepi32_ps(_mm512_add_epi32(first, second));
-    const __m512 da = _mm512_set1_ps(x.d);
-    acc = _mm512_fmadd_ps(sum, _mm512_mul_ps(s.d, da), acc);
-    if constexpr (kFormat.scales == ScaleRecord::kHalfPair ||
-                  kFormat.scales == ScaleRecord::kSubScaleMin)
-        acc = _mm512_fmadd_ps(s.m, _mm512_set1_ps(x.s), acc);
-    if constexpr (kFormat.scales == ScaleRecord::kHalfScaleMins) {
-        const __m512 offset = _mm512_cvtepi32_ps(_mm512_dpwssd_epi32(zero, s.mins, sums));
-        acc = _mm512_fnmadd_ps(offset, _mm512_mul_ps(s.dmin, da), acc);
+    return add_sum<kType>(_mm512_add_epi32(first, second), s, x, acc);
+}
+
+/// The same for kActivationGroup batch rows side by side: where a row's contribution is one product
+/// its chain hides behind the others, so that one sum is enough and its halves need not be added.
+template <TensorType kType>
+POTLUCK_INLINE void accumulate_group(const __m512i w[8], const Scales& s,
+                                     const ActivationBlock* group, __m512* acc) {
+    constexpr ScaleRecord kRecord = tile_format(kType).scales;
+    if constexpr (kHalves<kType> || kRecord == ScaleRecord::kHalfPair ||
+                  kRecord == ScaleRecord::kSubScaleMin) {
+        POTLUCK_UNROLL
+        for (std::size_t n = 0; n < kActivationGroup; ++n)
+            acc[n] = accumulate<kType>(w, s, group[n], acc[n]);
+    } else {
+        __m512i sum[kActivationGroup];
+        POTLUCK_UNROLL
+        for (std::size_t n = 0; n < kActivationGroup; ++n)
+            sum[n] = first_sum<kType>(group[n]);
+        POTLUCK_UNROLL
+        for (int g = 0; g < 8; ++g) {
+            POTLUCK_UNROLL
+            for (std::size_t n = 0; n < kActivationGroup; ++n)
+                sum[n] = _mm512_dpbusd_epi32(sum[n], w[g], broadcast4(group[n].q + 4 * g));
+        }
+        POTLUCK_UNROLL
+        for (std::size_t n = 0; n < kActivationGroup; ++n)
+            acc[n] = add_sum<kType>(sum[n], s, group[n], acc[n]);
     }
-    return acc;
+}
+
+/// The block's contributions for N batch rows, `group_stride` apart from group to group.
+template <TensorType kType, std::size_t N>
+POTLUCK_INLINE void accumulate_rows(const __m512i w[8], const Scales& s, const ActivationBlock* x,
+                                    std::size_t group_stride, __m512* acc) {
+    constexpr std::size_t kWhole = N / kActivationGroup * kActivationGroup;
+    POTLUCK_UNROLL
+    for (std::size_t n = 0; n < kWhole; n += kActivationGroup) {
+        accumulate_group<kType>(w, s, x, acc + n);
+        x += group_stride;
+    }
+    POTLUCK_UNROLL
+    for (std::size_t n = kWhole; n < N; ++n)
+        acc[n] = accumulate<kType>(w, s, x[n - kWhole], acc[n]);
 }
 
 /// The processor's own prefetching falls behind, so the next weights are asked for by hand. A core
@@ -302,12 +355,7 @@ void tile_kernel(const TileCall* calls) {
                 __m512i w[8];
                 decode<kType>(quants[t], w);
                 const Scales scales = load_scales<kType>(records[t], sub);
-                POTLUCK_UNROLL
-                for (std::size_t n = 0; n < N; ++n) {
-                    const ActivationBlock* group = x + n / kActivationGroup * group_stride;
-                    acc[t][n] =
-                        accumulate<kType>(w, scales, group[n % kActivationGroup], acc[t][n]);
-                }
+                accumulate_rows<kType, N>(w, scales, x, group_stride, acc[t]);
                 quants[t] += kQuantBytes;
             }
             x += kActivationGroup;

@@ -98,13 +98,13 @@ void float_kernel(const FloatCall& c) {
 }
 
 template <TensorType kType>
-FloatKernels kernels_of() {
+FloatProductKernels kernels_of() {
     return {{nullptr, float_kernel<kType, 1>, float_kernel<kType, 2>}};
 }
 
 }  // namespace
 
-FloatKernels float_kernels_avx2(TensorType type) {
+FloatProductKernels float_kernels_avx2(TensorType type) {
     switch (type) {
         case TensorType::kF32:
             return kernels_of<TensorType::kF32>();

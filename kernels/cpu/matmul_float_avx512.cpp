@@ -84,14 +84,14 @@ void float_kernel(const FloatCall& c) {
 }
 
 template <TensorType kType>
-FloatKernels kernels_of() {
+FloatProductKernels kernels_of() {
     return {{nullptr, float_kernel<kType, 1>, float_kernel<kType, 2>, float_kernel<kType, 3>,
              float_kernel<kType, 4>}};
 }
 
 }  // namespace
 
-FloatKernels float_kernels_avx512(TensorType type) {
+FloatProductKernels float_kernels_avx512(TensorType type) {
     switch (type) {
         case TensorType::kF32:
             return kernels_of<TensorType::kF32>();

@@ -1,7 +1,7 @@
 #pragma once
 
-// Anonymous memory of its own mapping, which begins at the border of a huge page. Its pages come,
-// as zeros, when they are first written.
+// Anonymous memory of its own mapping, which begins at the border of a huge page or a wished-for
+// way behind one. Its pages come, as zeros, when they are first written.
 
 #include <cstddef>
 #include <optional>
@@ -14,7 +14,8 @@ class PageMapping {
   public:
     /// Nothing if the system has no such piece of address space. Whether the pages are huge, or
     /// surely are not, is a wish.
-    static std::optional<PageMapping> map(std::size_t bytes, bool huge);
+    static std::optional<PageMapping> map(std::size_t bytes, bool huge,
+                                          std::size_t behind_border = 0);
 
     PageMapping(PageMapping&& other) noexcept;
     PageMapping& operator=(PageMapping&&) = delete;
@@ -24,7 +25,7 @@ class PageMapping {
     std::size_t size() const { return size_; }
 
   private:
-    PageMapping(std::byte* base, std::size_t mapped, std::size_t size);
+    PageMapping(std::byte* base, std::size_t mapped, std::size_t size, std::size_t behind_border);
 
     std::byte* base_;
     std::size_t mapped_;

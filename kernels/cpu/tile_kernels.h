@@ -51,26 +51,22 @@ struct FloatCall {
     unsigned rows;
 };
 using FloatKernel = void (*)(const FloatCall&);
-struct FloatKernels {
+struct FloatProductKernels {
     FloatKernel by_columns[kMaxFloatColumns + 1] = {};
 };
 
-/// Blocks [begin, end) of consecutive rows of x, counted row after row, `blocks` per row.
-using QuantizeKernel = void (*)(const float* x, std::size_t blocks, std::size_t begin,
-                                std::size_t end, ActivationBlock* out);
-
 struct VectorKernels {
     TileKernels (*tile)(TensorType type);
-    FloatKernels (*floats)(TensorType type);
+    FloatProductKernels (*floats)(TensorType type);
     QuantizeKernel quantize;
 };
 
 TileKernels tile_kernels_avx2(TensorType type);
-FloatKernels float_kernels_avx2(TensorType type);
+FloatProductKernels float_kernels_avx2(TensorType type);
 void quantize_avx2(const float* x, std::size_t blocks, std::size_t begin, std::size_t end,
                    ActivationBlock* out);
 TileKernels tile_kernels_avx512(TensorType type);
-FloatKernels float_kernels_avx512(TensorType type);
+FloatProductKernels float_kernels_avx512(TensorType type);
 void quantize_avx512(const float* x, std::size_t blocks, std::size_t begin, std::size_t end,
                      ActivationBlock* out);
 

@@ -32,6 +32,7 @@ constexpr WeightKernels kScalar = {.pack = pack_scalar,
                                    .packed_bytes = packed_bytes_scalar,
                                    .activation_bytes = activation_bytes,
                                    .quantize = quantize<quantize_scalar>,
+                                   .quantize_blocks = quantize_scalar,
                                    .matmul = matmul_scalar,
                                    .embed = embed_rows,
                                    .unsupported = unsupported_weight};
@@ -43,6 +44,7 @@ constexpr WeightKernels vector_table() {
             .packed_bytes = packed_bytes_vector,
             .activation_bytes = activation_bytes,
             .quantize = quantize<kQuantize>,
+            .quantize_blocks = kQuantize,
             .matmul = matmul<kKernels>,
             .embed = embed_rows,
             .unsupported = unsupported_weight};

@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "base/tensor_type.h"
 #include "kernels/api/ops.h"
+#include "kernels/cpu/activations.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/cpu/tile_scratch.h"
@@ -37,6 +38,7 @@ struct WeightKernels {
     std::size_t (*activation_bytes)(ActivationForm form, std::size_t rows,
                                     std::size_t columns) = nullptr;
     void (*quantize)(ThreadPool& pool, const QuantizeArgs& args) = nullptr;
+    QuantizeKernel quantize_blocks = nullptr;  ///< what quantize() does in a task
     /// Products of the same rows: their work is shared out together.
     void (*matmul)(ThreadPool& pool, std::span<const MatmulArgs> products) = nullptr;
     void (*embed)(ThreadPool& pool, const EmbedArgs& args) = nullptr;

@@ -163,8 +163,8 @@ void multiply_kept(const CpuWeight& weight, const MatmulArgs& args, const TileKe
     }
 }
 
-void multiply_floats(const CpuWeight& weight, const MatmulArgs& args, const FloatKernels& kernels,
-                     const TaskRange& range) {
+void multiply_floats(const CpuWeight& weight, const MatmulArgs& args,
+                     const FloatProductKernels& kernels, const TaskRange& range) {
     const auto* x = reinterpret_cast<const float*>(args.activations);
     const auto one_unit = [&](std::size_t unit, std::size_t row, std::size_t width) {
         const std::size_t output = unit * kFloatTileRows;
@@ -192,7 +192,7 @@ struct Product {
     const MatmulArgs* args = nullptr;
     const CpuWeight* weight = nullptr;
     TileKernels tiles;
-    FloatKernels floats;
+    FloatProductKernels floats;
     std::size_t units = 0;
     std::size_t unit_bytes = 0;
     Split split{};

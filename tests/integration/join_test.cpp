@@ -206,6 +206,66 @@ TEST_F(Join, StrangersGetNothingWhileAStreamRuns) {
     }
 }
 
+TEST_F(Join, ARevokedMachineIsShutOutAtOnceAndForGood) {
+    const std::string token = init("home");
+    EXPECT_THAT(run_program({"nodes", "revoke", "--dir", dir("home"), "attic"}).err,
+                HasSubstr("no node attic has joined"));
+    for (const bool first : {true, false}) {
+        Cluster cluster(coordinator(1), "coordinator");
+        ASSERT_TRUE(cluster.wait_for("listening at")) << cluster.output();
+        if (first) {
+            Process attic(worker("attic", token));
+            ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output() << attic.output();
+            const auto revoked = run_program({"nodes", "revoke", "--dir", dir("home"), "attic"});
+            ASSERT_EQ(revoked.exit_code, 0) << revoked.err;
+            EXPECT_TRUE(cluster.wait_for("the certificate of attic is revoked"))
+                << cluster.output();
+            EXPECT_TRUE(attic.wait_for("certificate revoked")) << attic.output();
+        } else {
+            // It is remembered, and an old token does not bring the old certificate back.
+            Process attic(worker("attic", token));
+            EXPECT_TRUE(attic.wait_for("certificate revoked")) << attic.output();
+            EXPECT_EQ(cluster.get("/health").status, 503);
+            Process cellar(worker("cellar", token));
+            EXPECT_TRUE(cluster.wait_until_ready()) << cluster.output() << cellar.output();
+        }
+    }
+    // As another machine it may come back, with a token and without what it had.
+    fs::remove_all(dir("attic"));
+    Cluster cluster(coordinator(2), "coordinator");
+    ASSERT_TRUE(cluster.wait_for("listening at")) << cluster.output();
+    Process attic(worker("attic", token));
+    Process cellar(worker("cellar"));
+    ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output() << attic.output();
+    EXPECT_THAT(cluster.get("/v1/cluster").body, HasSubstr("\"attic-2\""));
+}
+
+TEST_F(Join, CertificatesAreRenewedWhileTheyServe) {
+    const std::string token = init("home");
+    auto arguments = coordinator(1);
+    arguments.insert(arguments.end(), {"--certificate-hours", "0.002", "--verbose"});  // 7.2 s
+    Cluster cluster(arguments, "coordinator");
+    ASSERT_TRUE(cluster.wait_for("listening at")) << cluster.output();
+    auto of_attic = worker("attic", token);
+    of_attic.emplace_back("--verbose");
+    Process attic(of_attic);
+    ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output() << attic.output();
+    const auto kept = [&] {
+        std::ifstream in(dir("attic") + "/worker.json");
+        return std::string(std::istreambuf_iterator<char>(in), {});
+    };
+    const std::string before = kept();
+    EXPECT_TRUE(attic.wait_for("the certificate of attic is renewed")) << attic.output();
+    EXPECT_NE(kept(), before);
+    EXPECT_EQ(cluster.get("/health").status, 200) << cluster.output();
+    EXPECT_THAT(cluster.output(), Not(HasSubstr("lost:")));
+    // Started again, it shows what it kept.
+    attic.signal(SIGTERM);
+    attic.wait_for_exit();
+    Process again(worker("attic"));
+    EXPECT_TRUE(cluster.wait_until_ready()) << cluster.output() << again.output();
+}
+
 TEST_F(Join, AWorkerOfAnotherClusterIsRefused) {
     const std::string token = init("home");
     const std::string foreign = init("elsewhere");

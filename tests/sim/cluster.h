@@ -12,6 +12,7 @@
 
 #include "coordinator/core/scheduler.h"
 #include "tests/sim/fake_model.h"
+#include "tests/sim/fault_scenario.h"
 #include "tests/sim/random.h"
 #include "tests/sim/sabotage.h"
 #include "tests/sim/scenario.h"
@@ -31,7 +32,7 @@ struct ClientLog {
     bool hung_up = false;  ///< before its end
     int endings = 0;       ///< refused, done or failed
     std::optional<Error> error;
-    std::vector<ClientChoice> choices;
+    std::vector<ClientChoice> choices;  ///< of the last time that it asked
     coordinator::Usage usage;
 };
 
@@ -51,6 +52,11 @@ struct Outcome {
     std::uint64_t sabotaged = 0;     ///< how often the sabotage found something to break
     FakeDraftLog drafts;
     std::uint64_t junk_rows = 0;  ///< that no stage needed to compute, over all stages
+
+    // Of living clusters.
+    SeenCounts seen{};
+    std::uint64_t events = 0;
+    std::uint64_t of(Seen what) const { return seen[static_cast<std::size_t>(what)]; }
 };
 
 class Cluster {

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <numeric>
 #include <utility>
 
 #include "proto/frame.h"
@@ -14,56 +13,12 @@
 namespace potluck::sim {
 
 using namespace std::chrono_literals;
-using namespace coordinator;
 
 namespace {
 
 constexpr nanoseconds kRetry = 5ms;
-DeploymentOptions deployment_options(const LivingScenario& scenario) {
-    DeploymentOptions options{.workers = scenario.nodes};
-    options.plan.context = static_cast<std::uint32_t>(scenario.base.limits.context);
-    options.plan.slots = 1;
-    options.settle = 2ms;
-    options.first_retry = 5ms;
-    options.longest_retry = 50ms;
-    options.stable = 100ms;
-    return options;
-}
-
-model::ModelConfig model_config(const LivingScenario& scenario) {
-    model::ModelConfig config;
-    config.n_layers = std::accumulate(scenario.base.layers.begin(), scenario.base.layers.end(), 0U);
-    config.context_length = 4096;
-    config.kv_heads = 1;
-    config.head_dim = 4;
-    return config;
-}
-
-model::Footprint footprint(const LivingScenario& scenario) {
-    model::Footprint f;
-    f.layer_bytes.assign(model_config(scenario).n_layers, kSimLayerBytes);
-    return f;
-}
 
 }  // namespace
-
-LivingCluster::LivingCluster(const LivingScenario& scenario, Neglect neglect)
-    : scenario_(scenario),
-      neglect_(neglect),
-      random_(mix(scenario.base.seed, 2)),
-      network_(scenario.base.network),
-      transport_(network_.transport("coordinator")),
-      deployment_(deployment_options(scenario), footprint(scenario), model_config(scenario)),
-      scheduler_(scenario.base.scheduler, bundled_tokenizer()) {
-    for (std::size_t i = 0; i < scenario_.nodes; ++i)
-        nodes_.push_back(nullptr);
-}
-
-LivingCluster::~LivingCluster() = default;
-
-void LivingCluster::problem(std::string text) {
-    if (outcome_.problems.size() < 20) outcome_.problems.push_back(std::move(text));
-}
 
 // ------------------------------------------------------------------------------------------ nodes
 
@@ -96,9 +51,12 @@ void LivingCluster::dial_coordinator(Node& n) {
         };
         receiver->closed = [this, &n] { on_lost(n); };
         n.control->start(receiver);
+        const Speaks& speaks = machines_[n.index].speaks;
         tell(n, {.kind = kRegister,
                  .node = static_cast<std::uint32_t>(n.index + 1),
-                 .epoch = n.plan.epoch});
+                 .epoch = n.plan.epoch,
+                 .versions_min = speaks.min,
+                 .versions_max = speaks.max});
     });
 }
 
@@ -146,6 +104,8 @@ void LivingCluster::end_epoch(Node& n) {
 
 void LivingCluster::prepare(Node& n, const Message& m, const KeptSequences& kept) {
     if (m.epoch <= n.plan.epoch) return problem(fmt::format("epoch {} came twice", m.epoch));
+    if (machines_[n.index].refused)
+        return problem(n.host + " has a part, and speaks no version of the coordinator's");
     end_epoch(n);
     const auto epoch_before = std::exchange(n.plan, m).epoch;
     const auto& limits = scenario_.base.limits;
@@ -172,16 +132,27 @@ void LivingCluster::prepare(Node& n, const Message& m, const KeptSequences& kept
         if (neglect_ == Neglect::kKeptPages) n.kept = true;
     }
     network_.post(n.host, nanoseconds(random_.below(3'000'000)), [this, &n, m] {
-        if (n.plan.epoch != m.epoch || !n.control) return;
-        n.stage = std::make_unique<worker::Stage>(
+        if (n.plan.epoch == m.epoch && n.control && n.model) prepared(n, m);
+    });
+}
+
+/// The weights are loaded, or there is no room for them.
+void LivingCluster::prepared(Node& n, const Message& m) {
+    Message answer{.kind = kPrepared, .epoch = m.epoch, .stage = m.stage};
+    if (machines_[n.index].no_memory) {
+        count(Seen::kFailedLoads);
+        answer.no_memory = 1;
+    } else {
+        n.stage = std::make_shared<worker::Stage>(
             worker::StageConfig{.route = {Epoch(m.epoch), PipelineId(0), StageIndex(m.stage)},
                                 .stages = m.stages,
                                 .input_width = n.model->input_width(),
                                 .output_width = n.model->output_width(),
                                 .max_rows = scenario_.base.limits.max_batch_rows,
                                 .max_in_flight = scenario_.base.limits.max_in_flight});
-        tell(n, {.kind = kPrepared, .epoch = m.epoch, .stage = m.stage, .kept = n.kept});
-    });
+        answer.kept = n.kept ? 1 : 0;
+    }
+    tell(n, answer);
 }
 
 void LivingCluster::connect(Node& n) {
@@ -221,10 +192,15 @@ void LivingCluster::accept_data(Node& n, std::shared_ptr<transport::Connection> 
     const auto state = std::make_shared<State>();
     const auto gone = [&n, state] { return !n.runs(state->epoch); };
     auto receiver = std::make_shared<Receiver>();
-    receiver->place = [&n, state, gone](std::span<const std::byte> head,
-                                        std::size_t bytes) -> Result<std::span<std::byte>> {
+    receiver->place = [this, &n, state, gone](std::span<const std::byte> head,
+                                              std::size_t bytes) -> Result<std::span<std::byte>> {
         if (!state->greeted || gone()) return error(ErrorCode::kCancelled, "the stage is gone");
-        POTLUCK_ASSIGN(state->slot, n.stage->on_head(head));
+        auto slot = n.stage->on_head(head);
+        if (!slot) {
+            count(Seen::kRejected);
+            return tl::make_unexpected(std::move(slot.error()));
+        }
+        state->slot = *slot;
         return n.stage->slot(state->slot).input.bytes().first(bytes);
     };
     receiver->frame = [this, &n, state, gone](std::span<const std::byte> head,
@@ -237,7 +213,12 @@ void LivingCluster::accept_data(Node& n, std::shared_ptr<transport::Connection> 
         }
         if (gone()) return error(ErrorCode::kCancelled, "the stage is gone");
         if (!placed) {
-            POTLUCK_ASSIGN(state->slot, n.stage->on_head(head));
+            auto slot = n.stage->on_head(head);
+            if (!slot) {
+                count(Seen::kRejected);
+                return tl::make_unexpected(std::move(slot.error()));
+            }
+            state->slot = *slot;
         }
         worker::StageActions actions;
         n.stage->on_frame(state->slot, actions);
@@ -255,14 +236,17 @@ void LivingCluster::act(Node& n, std::uint64_t epoch, const worker::StageActions
         if (const auto* run = std::get_if<worker::RunSlot>(&action)) {
             const auto spread = scenario_.base.batch_time_max - scenario_.base.batch_time_min;
             const auto extra = random_.below(static_cast<std::uint64_t>(spread.count()) + 1);
-            network_.post(
-                n.host,
-                scenario_.base.batch_time_min + nanoseconds(static_cast<std::int64_t>(extra)),
-                [this, &n, epoch, slot = run->slot] { execute(n, epoch, slot); });
+            const std::uint64_t slowness = machines_[n.index].slowness;
+            if (slowness > 1) count(Seen::kSlowBatches);
+            const nanoseconds time =
+                scenario_.base.batch_time_min + nanoseconds(static_cast<std::int64_t>(extra));
+            network_.post(n.host, time * static_cast<std::int64_t>(slowness),
+                          [this, &n, epoch, slot = run->slot] { execute(n, epoch, slot); });
         } else {
             forward(n, std::get<worker::ForwardSlot>(action).slot);
         }
     }
+    check_bounds(n);
 }
 
 void LivingCluster::execute(Node& n, std::uint64_t epoch, worker::SlotIndex index) {
@@ -289,48 +273,26 @@ void LivingCluster::forward(Node& n, worker::SlotIndex index) {
                            n.head);
         payload = std::as_bytes(slot.output_values(config.output_width));
     }
-    // The frame may leave after the stage is gone: the slot's memory must not be.
-    const auto copy = std::make_shared<std::vector<std::byte>>(payload.begin(), payload.end());
-    const std::span<const std::byte> pieces[] = {*copy};
     if (!n.next) return fail(n);
-    const auto sent =
-        n.next->send(n.head, copy->empty() ? std::span<const std::span<const std::byte>>{} : pieces,
-                     [&n, copy, index, epoch = n.plan.epoch](const Status& left) {
-                         if (left && n.runs(epoch)) n.stage->on_sent(index);
-                     });
+    // The frame may leave after the stage is gone: its memory must not be.
+    const std::span<const std::byte> pieces[] = {payload};
+    const auto sent = n.next->send(
+        n.head, payload.empty() ? std::span<const std::span<const std::byte>>{} : pieces,
+        [stage = n.stage, index](const Status& left) {
+            if (left) stage->on_sent(index);
+        });
     if (!sent) fail(n);
 }
 
-// ----------------------------------------------------------------------------------------- faults
-
-void LivingCluster::strike(const Fault& fault) {
-    Node& n = *nodes_[fault.node];
-    if (!n.up) return;
-    if (fault.kind == FaultKind::kLink) {
-        if (n.stage) fail(n);
-        return;
+void LivingCluster::beat_of_nodes() {
+    for (auto& node : nodes_) {
+        if (!node || !node->up || !node->control) continue;
+        if (!node->heart.beat() && neglect_ != Neglect::kHeartbeat) {
+            on_lost(*node);
+        } else {
+            tell(*node, {.kind = kPing});
+        }
     }
-    n.up = false;
-    if (fault.kind == FaultKind::kHang) {
-        for (const auto& other : nodes_)
-            if (other->host != n.host) network_.cut(n.host, other->host);
-        network_.cut(n.host, "coordinator");
-    } else {
-        if (fault.kind == FaultKind::kCrash) network_.crash(n.host);
-        if (fault.kind == FaultKind::kPowerOff) network_.power_off(n.host);
-        n.stage.reset();
-        n.control.reset();
-    }
-    network_.post(fault.until - fault.at, [this, fault] { repair(fault); });
-}
-
-void LivingCluster::repair(const Fault& fault) {
-    Node& n = *nodes_[fault.node];
-    if (fault.kind != FaultKind::kHang) return boot(fault.node);
-    n.up = true;
-    for (const auto& other : nodes_)
-        if (other->host != n.host) network_.heal(n.host, other->host);
-    network_.heal(n.host, "coordinator");
 }
 
 }  // namespace potluck::sim

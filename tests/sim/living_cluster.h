@@ -3,11 +3,15 @@
 // A cluster whose machines go and come: the real deployment, scheduler, stages and heartbeats, on a
 // simulated network, around fake models. The shells here are what coordinator/service and
 // worker/service do with sockets and threads, in virtual time.
+//
+// living_cluster.cpp has the workers, living_coordinator.cpp the coordinator, living_clients.cpp
+// those who ask, living_faults.cpp what befalls them, living_checks.cpp what must hold.
 
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,31 +19,26 @@
 #include "coordinator/core/scheduler.h"
 #include "links/heartbeat.h"
 #include "tests/sim/cluster.h"
+#include "tests/sim/fault_scenario.h"
 
 namespace potluck::sim {
-
-enum class FaultKind {
-    kCrash,     ///< the process is gone, its peers hear of it
-    kPowerOff,  ///< the machine is gone, nobody hears anything
-    kHang,      ///< nothing comes out of it and nothing goes in, until all does at once
-    kLink,      ///< its stage says that it cannot go on, nothing else is lost
-};
-
-struct Fault {
-    FaultKind kind = FaultKind::kCrash;
-    std::size_t node = 0;
-    nanoseconds at{};     ///< after the first pipeline is ready
-    nanoseconds until{};  ///< then it comes back
-};
 
 struct LivingScenario {
     Scenario base;  ///< its stages are the layers of the model; its times begin when it is ready
     std::size_t nodes = 3;
     std::size_t least = 1;  ///< nodes that can hold the model
-    std::vector<Fault> faults;
+    Mode mode = Mode::kLiveness;
+    std::optional<nanoseconds> heal;                 ///< nothing: every fault ends by itself
+    nanoseconds within = std::chrono::seconds(120);  ///< of healing, or of the beginning
+    nanoseconds lasts{};                             ///< safety
+    bool may_lose = false;
+    std::vector<Speaks> speaks;
+    std::vector<FaultLine> faults;
 };
 
 LivingScenario random_life(std::uint64_t seed);
+/// The same workload under the faults of a file.
+LivingScenario live_through(const FaultScenario& scenario, std::uint64_t seed);
 
 /// What the shells forget on purpose, to see that a test notices.
 enum class Neglect {
@@ -53,7 +52,7 @@ class LivingCluster {
   public:
     explicit LivingCluster(const LivingScenario& scenario, Neglect neglect = Neglect::kNothing);
     ~LivingCluster();
-    /// Once. Outcome::sabotaged: how many pipelines there were.
+    /// Once.
     Outcome run();
 
   private:
@@ -62,12 +61,34 @@ class LivingCluster {
     struct Peer;
     class Receiver;
 
+    /// What befell somebody.
+    struct Fault {
+        FaultKind kind = FaultKind::kCrash;
+        Who who;
+        Who other;
+        bool both_ways = false;
+        bool stays = false;
+        std::uint64_t amount = 1;
+        nanoseconds by{};
+    };
+
+    /// Of a machine, whatever process runs on it.
+    struct Machine {
+        std::uint64_t slowness = 1;
+        bool no_memory = false;
+        bool absent = false;   ///< has not joined yet
+        bool gone = false;     ///< nothing will heal it
+        bool refused = false;  ///< speaks no version of ours
+        Speaks speaks;
+    };
+
     // Nodes.
     void boot(std::size_t index);
     void dial_coordinator(Node& node);
     void on_lost(Node& node);
     void on_control(Node& node, std::span<const std::byte> head);
     void prepare(Node& node, const Message& message, const std::vector<engine::KeptSequence>& kept);
+    void prepared(Node& node, const Message& message);
     void connect(Node& node);
     void accept_data(Node& node, std::shared_ptr<transport::Connection> connection);
     void act(Node& node, std::uint64_t epoch, const worker::StageActions& actions);
@@ -76,45 +97,96 @@ class LivingCluster {
     void fail(Node& node);
     void end_epoch(Node& node);
     void tell(Node& node, const Message& message);
-    void strike(const Fault& fault);
-    void repair(const Fault& fault);
+    void beat_of_nodes();
 
     // Coordinator.
+    void start_coordinator();
     void accept_control(std::shared_ptr<transport::Connection> connection);
     void accept_results(std::shared_ptr<transport::Connection> connection);
     void on_control(std::uint64_t peer, const Message& message);
+    void on_register(std::uint64_t peer, const Message& message);
     void lose(std::uint64_t peer);
     void act(const coordinator::DeploymentActions& actions);
     void act(coordinator::SchedulerActions& actions);
+    void prepare_nodes(const coordinator::Plan& plan);
+    void connect_nodes(const coordinator::Plan& plan);
     void send_to(NodeId node, const Message& message,
                  const std::vector<engine::KeptSequence>& kept = {});
     void start_pipeline(const coordinator::Plan& plan);
     void broken(Epoch epoch);
     void on_result(Epoch epoch, std::span<const std::byte> head);
+    void beat_of_coordinator();
+    nanoseconds now() const { return network_.now() + clock_ahead_; }
+
+    // Clients.
+    void begin_requests();
+    void ask(const ScenarioRequest& r);
+    void submit(const ScenarioRequest& r);
+    void hang_up(RequestId id);
+    void cut_off_clients();
+    void tell_client(const coordinator::SchedulerAction& action);
+    ClientLog* open_log(RequestId id, const char* what);
+    bool all_ended() const;
+
+    // Faults.
+    std::string host(Who who) const;
+    nanoseconds draw(const Span& span);
+    Who draw(Who who, Who not_this);
+    void begin_faults();
+    void strike(const FaultLine& line);
+    bool take_effect(const Fault& fault);
+    bool take_down(const Fault& fault);
+    void repair(std::uint64_t number);
+    void undo(const Fault& fault);
+    void heal();
+    void tamper(const Fault& fault);
     void beat();
 
-    void submit(const ScenarioRequest& r);
-    ClientLog* open_log(RequestId id, const char* what);
+    // Checks.
     void problem(std::string text);
-    bool all_ended() const;
+    void count(Seen what, std::uint64_t more = 1);
+    void count_rows();
+    void check_alive(const coordinator::Plan& plan);
+    void check_bounds();
+    void check_bounds(const Node& node);
+    bool serves_with_all() const;
     void check_end();
+    void check_end(const Node& node);
+    void watch();
 
     LivingScenario scenario_;
     Neglect neglect_;
     Random random_;
+    Random fault_random_;
     transport::SimNetwork network_;
     Outcome outcome_;
-    std::vector<std::unique_ptr<Node>> nodes_;
+    std::vector<Machine> machines_;
+    std::vector<std::unique_ptr<Node>> nodes_;  ///< null: not there yet
+
+    // The coordinator's process.
+    bool up_ = false;
+    bool paused_ = false;
     std::unique_ptr<transport::Transport> transport_;
     std::vector<std::unique_ptr<transport::Listener>> listeners_;
-    coordinator::Deployment deployment_;
-    coordinator::Scheduler scheduler_;
+    std::optional<coordinator::Deployment> deployment_;
+    std::optional<coordinator::Scheduler> scheduler_;
     std::map<std::uint64_t, std::unique_ptr<Peer>> peers_;  ///< control links of workers
     std::uint64_t next_peer_ = 1;
     std::shared_ptr<transport::Connection> to_first_, from_last_;
     std::vector<std::shared_ptr<transport::Connection>> greeting_;  ///< of last stages
     std::vector<std::byte> head_;
     StepResult result_;
+    std::uint64_t stored_epoch_ = 0;  ///< on its disk
+    nanoseconds clock_ahead_{};
+
+    std::set<RequestId> taken_;                    ///< by this coordinator
+    std::vector<const ScenarioRequest*> waiting_;  ///< for a coordinator
+    bool begun_ = false;                           ///< requests and faults
+    nanoseconds begun_at_{};
+    bool healed_ = false;
+    bool tampered_ = false;                  ///< batches and results, so that some may be refused
+    std::map<std::uint64_t, Fault> faults_;  ///< that last
+    std::uint64_t next_fault_ = 1;
 };
 
 /// Runs a scenario and compares what every client was told with the oracle.

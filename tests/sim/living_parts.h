@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "tests/sim/living_cluster.h"
@@ -25,6 +26,7 @@ enum MessageKind : std::uint32_t {
     kCancel,
     kFailed,
     kPing,
+    kRefused,   // no version in common
     kGreeting,  // first on a data connection
 };
 
@@ -37,6 +39,8 @@ struct LivingCluster::Message {
     std::uint32_t next = 0;  ///< node after this one, or kToCoordinator
     std::uint32_t generation = 0;
     std::uint64_t seq = 0;
+    std::uint32_t versions_min = 1, versions_max = 1;  ///< kRegister
+    std::uint64_t no_memory = 0;                       ///< kPrepared
     std::uint64_t kept_epoch = 0;  ///< of sequences that follow the message; 0: none
     std::uint32_t kept_from = 0;   ///< layer
     std::uint32_t kept = 0;        ///< kPrepared: as was asked
@@ -50,12 +54,13 @@ struct LivingCluster::Node {
     std::unique_ptr<transport::Listener> listener;
     std::shared_ptr<transport::Connection> control;
     links::Heartbeat heart;
-    bool up = true;
+    bool up = true;  ///< neither ended nor stopped
 
     Message plan;                 ///< its part of the last one
     bool kept = false;            ///< the pages that it was to keep
     std::size_t extra_pages = 0;  ///< beyond those that the scheduler knows of
-    std::unique_ptr<worker::Stage> stage;
+    /// Frames that are being sent use its slots.
+    std::shared_ptr<worker::Stage> stage;
     std::unique_ptr<FakeModel> model;
     std::vector<std::shared_ptr<transport::Connection>> inbound;
     std::shared_ptr<transport::Connection> next;
@@ -107,6 +112,8 @@ inline KeptSequences read_kept(std::span<const std::byte> head, std::size_t mess
 
 template <typename M>
 M read_message(std::span<const std::byte> head) {
+    // Messages are sent as they lie in memory; padding would be chance.
+    static_assert(std::has_unique_object_representations_v<M>);
     M message;
     std::memcpy(&message, head.data(), std::min(head.size(), sizeof message));
     return message;

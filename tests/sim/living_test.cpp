@@ -33,11 +33,11 @@ TEST(Losses, ChangeNoAnswer) {
         }
         for (const auto& [id, log] : outcome.clients)
             answered += !log.hung_up && !log.error ? 1U : 0U;
-        pipelines += outcome.sabotaged;
-        losses += outcome.counters.losses;
-        recomputed += outcome.counters.rows_recomputed;
-        refilled += outcome.counters.rows_refilled;
-        kept += outcome.counters.rows_kept;
+        pipelines += outcome.of(Seen::kPipelines);
+        losses += outcome.of(Seen::kLosses);
+        recomputed += outcome.of(Seen::kRecomputed);
+        refilled += outcome.of(Seen::kRefilled);
+        kept += outcome.of(Seen::kKept);
     }
     fmt::print(
         "{} answered, {} pipelines, {} losses, {} rows fed again ({} not computed by the "

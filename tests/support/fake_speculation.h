@@ -92,7 +92,7 @@ class FakeSpeculation final : public coordinator::Speculation {
               "what is under way was not drafted");
         log_->longest_under_way = std::max(log_->longest_under_way, under_way.size());
         sequence.drafted.resize(under_way.size());
-        coordinator::Draft draft;
+        coordinator::Draft draft{.jobs = costs.window};
         draft.shape = uniform(options_.seed, number,
                               static_cast<std::uint32_t>(sequence.made / 8)) < options_.ahead
                           ? coordinator::DraftShape::kAhead

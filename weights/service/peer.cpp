@@ -27,16 +27,16 @@ void Peer::tick(transport::Transport& transport) {
     limits.max_payload_bytes = kChunkBytes;
     links::dial_and_greet(transport, to_, limits, kDialTimeout,
                           links::make_hello(proto::Hello::WEIGHTS, node_name_),
-                          [self = weak_from_this()](auto connection) {
+                          [self = weak_from_this()](auto greeted) {
                               if (const auto here = self.lock())
-                                  here->on_dialled(std::move(connection));
+                                  here->on_dialled(std::move(greeted));
                           });
 }
 
-void Peer::on_dialled(Result<std::shared_ptr<transport::Connection>> connection) {
+void Peer::on_dialled(Result<links::Greeted> greeted) {
     dialling_ = false;
-    if (!connection) return lost(connection.error());
-    connection_ = std::move(*connection);
+    if (!greeted) return lost(greeted.error());
+    connection_ = std::move(greeted->connection);
     last_heard_ = Clock::now();
     connection_->start(shared_from_this());
 }

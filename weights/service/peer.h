@@ -86,7 +86,7 @@ class Peer : public transport::Receiver, public std::enable_shared_from_this<Pee
     void on_closed(const Error& reason) override;
 
   private:
-    void on_dialled(Result<std::shared_ptr<transport::Connection>> connection);
+    void on_dialled(Result<links::Greeted> greeted);
     void lost(const Error& reason);
     Result<Task*> find(std::uint64_t id);
     Status on_answer(const proto::WeightsAnswer& answer);

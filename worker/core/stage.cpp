@@ -28,8 +28,8 @@ Stage::Stage(const StageConfig& config) : config_(config) {
     }
 }
 
-Result<SlotIndex> Stage::on_head(std::span<const std::byte> head) {
-    POTLUCK_TRY(proto::decode_rows(head, incoming_.header, incoming_.batch));
+Result<SlotIndex> Stage::on_head(std::span<const std::byte> head, const proto::WireLayout& wire) {
+    POTLUCK_TRY(proto::decode_rows(head, incoming_.header, incoming_.batch, wire));
     const auto& h = incoming_.header;
     if (h.epoch < config_.route.epoch) {
         return error(ErrorCode::kCancelled,

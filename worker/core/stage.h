@@ -70,8 +70,9 @@ class Stage {
 
     /// A frame's head has come. Checks it (epoch, stage, batch order, sizes) and gives the slot
     /// whose `input` takes the payload. kCorrupt: the link is out of step and the epoch is over for
-    /// this stage. kCancelled: a frame of an older epoch, to be dropped.
-    Result<SlotIndex> on_head(std::span<const std::byte> head);
+    /// this stage. kCancelled: a frame of an older epoch, to be dropped. `wire`: of its link.
+    Result<SlotIndex> on_head(std::span<const std::byte> head,
+                              const proto::WireLayout& wire = proto::kWireV1);
     /// The whole frame is there.
     void on_frame(SlotIndex slot, StageActions& actions);
     /// The executor has run the slot.
@@ -88,6 +89,8 @@ class Stage {
 
     bool executing() const { return executing_; }
     std::size_t queued() const { return ready_.size(); }
+    /// Receiving, waiting, executing or on their way out.
+    std::size_t slots_in_use() const { return slots_.size() - free_.size(); }
     bool has_work() const { return executing_ || !ready_.empty(); }
     bool is_last() const { return config_.route.stage.value + 1 == config_.stages; }
 

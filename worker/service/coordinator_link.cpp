@@ -57,7 +57,9 @@ void CoordinatorLink::attach(std::shared_ptr<transport::Connection> connection) 
     link_ = links::ControlLink::attach(std::move(connection), std::move(handler));
     heart_ = {};
     proto::Control message;
-    *message.mutable_hello() = links::make_hello(proto::Hello::CONTROL, options_.name);
+    *message.mutable_hello() =
+        links::make_hello(proto::Hello::CONTROL, options_.name, options_.wire);
+    message.mutable_hello()->add_features(links::kCertificatesFeature);
     send(message);
 }
 
@@ -70,8 +72,10 @@ void CoordinatorLink::receive(const proto::Control& message) {
         return send(answer);
     }
     if (!message.has_hello()) return events_.on_message(message);
-    if (auto version = links::check_hello(message.hello()); !version) return lose(version.error());
+    if (auto version = links::check_hello(message.hello(), options_.wire); !version)
+        return lose(version.error());
     open_ = true;
+    welcome_ = message.hello();
     last_problem_.clear();
     events_.on_open();
 }
@@ -109,7 +113,7 @@ void CoordinatorLink::beat() {
                      fmt::format("it has said nothing for {} ms", options_.silence.count())});
     }
     proto::Control ping;
-    ping.mutable_ping();
+    events_.on_ping(*ping.mutable_ping());
     send(ping);
 }
 

@@ -30,6 +30,7 @@ struct CoordinatorLinkOptions {
     std::string address;                       ///< of the coordinator, "host:port"
     std::chrono::milliseconds retry_interval;  ///< between attempts
     std::chrono::milliseconds silence;         ///< after which the coordinator is taken for dead
+    proto::WireVersions wire = proto::wire_versions();
 };
 
 class CoordinatorLink {
@@ -38,7 +39,8 @@ class CoordinatorLink {
         std::function<void()> on_open;  ///< it has welcomed us
         /// Whatever is not about the link itself.
         std::function<void(const proto::Control&)> on_message;
-        std::function<void()> on_lost;  ///< after on_open; dialling has begun again
+        std::function<void()> on_lost;              ///< after on_open; dialling has begun again
+        std::function<void(proto::Ping&)> on_ping;  ///< may add what is to be said with it
     };
 
     /// Begins to dial.
@@ -47,6 +49,9 @@ class CoordinatorLink {
     ~CoordinatorLink();
     CoordinatorLink(const CoordinatorLink&) = delete;
     CoordinatorLink& operator=(const CoordinatorLink&) = delete;
+
+    /// Whether the coordinator said so when it welcomed us.
+    bool offers(const char* feature) const { return links::has_feature(welcome_, feature); }
 
     /// Dropped, and said so in the log, if the link is not there or takes no more.
     void send(const proto::Control& message);
@@ -68,6 +73,7 @@ class CoordinatorLink {
     std::shared_ptr<links::ControlLink> link_;
     links::Heartbeat heart_;
     bool open_ = false;
+    proto::Hello welcome_;
     std::string last_problem_;  ///< said once
     /// Callbacks of connections may come after us; they hold this weakly.
     std::shared_ptr<int> alive_ = std::make_shared<int>(0);

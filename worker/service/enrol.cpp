@@ -32,11 +32,11 @@ class Enrolment : public std::enable_shared_from_this<Enrolment> {
         const links::Destination to{token_.address, {security::Role::kCoordinator, {}}};
         links::dial_and_greet(*transport_, to, {.max_payload_bytes = 0}, kTimeout,
                               links::make_hello(proto::Hello::ENROL, wanted_name),
-                              [self = shared_from_this()](auto connection) {
+                              [self = shared_from_this()](auto greeted) {
                                   if (!self->on_done_) return;
-                                  if (!connection)
-                                      return self->end(tl::make_unexpected(connection.error()));
-                                  self->ask(std::move(*connection));
+                                  if (!greeted)
+                                      return self->end(tl::make_unexpected(greeted.error()));
+                                  self->ask(std::move(greeted->connection));
                               });
         return {};
     }

@@ -76,6 +76,11 @@ Status Executor::unload(std::uint64_t stage, PagesAfter pages) {
     return {};
 }
 
+Status Executor::drop_weights() {
+    if (!jobs_.try_push({.kind = JobKind::kDrop})) return full();
+    return {};
+}
+
 void Executor::work() {
     while (auto job = jobs_.pop()) {
         switch (job->kind) {
@@ -89,6 +94,12 @@ void Executor::work() {
                 std::erase_if(models_, [&](const auto& m) { return m.first == job->stage; });
                 if (job->pages == PagesAfter::kFreed) pages_.clear();
                 report({.kind = ReportKind::kUnloaded, .stage = job->stage});
+                break;
+            case JobKind::kDrop:
+                weights_.keep_only({}, {});
+                pages_.clear();
+                weight_bytes_ = weights_.bytes();
+                report({.kind = ReportKind::kDropped});
                 break;
         }
     }
@@ -179,6 +190,9 @@ void Executor::poll(const ExecutorEvents& events) {
                 break;
             case ReportKind::kUnloaded:
                 events.on_unloaded(report->stage);
+                break;
+            case ReportKind::kDropped:
+                events.on_dropped();
                 break;
             case ReportKind::kExecuted:
                 events.on_executed(report->stage, report->slot, report->times.entries[0],

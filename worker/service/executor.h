@@ -60,6 +60,7 @@ struct ExecutorEvents {
     std::function<void(std::uint64_t stage, SlotIndex slot, const engine::StepTime& time, Status)>
         on_executed;
     std::function<void(std::uint64_t stage)> on_unloaded;  ///< no job refers to its slots any more
+    std::function<void()> on_dropped;                      ///< weights that no stage uses are gone
 };
 
 /// What becomes of a stage's KV pages when it is unloaded.
@@ -88,13 +89,15 @@ class Executor {
     /// but neither they nor those of stages with smaller numbers are paced any more, and loading
     /// stops at the next tensor. Stage 0 is none: only pages that were left are freed.
     Status unload(std::uint64_t stage, PagesAfter pages);
+    /// Frees the weights that no stage uses, and pages that were left, after what was asked before.
+    Status drop_weights();
     /// Memory of weights that are on the device, in use or not.
     std::uint64_t weight_bytes() const { return weight_bytes_; }
     /// Loop thread: reports everything that was done since.
     void poll(const ExecutorEvents& events);
 
   private:
-    enum class JobKind : std::uint8_t { kLoad, kRun, kUnload };
+    enum class JobKind : std::uint8_t { kLoad, kRun, kUnload, kDrop };
     struct Job {
         JobKind kind = JobKind::kRun;
         std::uint64_t stage = 0;
@@ -107,7 +110,7 @@ class Executor {
         LoadJob load;
         PagesAfter pages = PagesAfter::kFreed;
     };
-    enum class ReportKind : std::uint8_t { kLoaded, kProgress, kExecuted, kUnloaded };
+    enum class ReportKind : std::uint8_t { kLoaded, kProgress, kExecuted, kUnloaded, kDropped };
     struct Report {
         ReportKind kind = ReportKind::kExecuted;
         std::uint64_t stage = 0;

@@ -30,6 +30,7 @@ struct HostedStage {
     // Where its output goes: a stage on this worker, or a connection (also to the coordinator).
     HostedStage* local_next = nullptr;
     std::shared_ptr<transport::Connection> next;
+    const proto::WireLayout* next_wire = &proto::kWireV1;
     std::vector<std::byte> head;  ///< of the frame being sent; capacity is kept
 };
 

@@ -76,4 +76,23 @@ proto::Control progress_message(const proto::FrameRoute& route, const LoadState&
     return message;
 }
 
+proto::Control prepared_message(const proto::Plan& plan,
+                                const std::vector<std::unique_ptr<HostedStage>>& stages,
+                                std::uint64_t read_bytes, const std::string& problem) {
+    proto::Control message;
+    auto& prepared = *message.mutable_prepared();
+    prepared.set_epoch(plan.epoch());
+    prepared.set_error(proto::to_utf8(problem));
+    prepared.set_read_bytes(read_bytes);
+    for (const auto& stage : stages) {
+        const auto& route = stage->core.config().route;
+        auto& s = *prepared.add_stages();
+        s.set_pipeline(route.pipeline.value);
+        s.set_stage(route.stage.value);
+        s.set_kv_pages(plan.kv_pages());
+        s.set_kept(stage->kept);
+    }
+    return message;
+}
+
 }  // namespace potluck::worker

@@ -18,14 +18,15 @@ class StageReceiver : public transport::Receiver {
     using Find = std::function<HostedStage*()>;
     using Act = std::function<void(HostedStage&, const StageActions&)>;
     using Lost = std::function<void(HostedStage&, const Error&)>;
-    StageReceiver(Find find, Act act, Lost lost)
-        : find_(std::move(find)), act_(std::move(act)), lost_(std::move(lost)) {}
+    /// `wire`: what both ends of the connection speak.
+    StageReceiver(const proto::WireLayout* wire, Find find, Act act, Lost lost)
+        : wire_(wire), find_(std::move(find)), act_(std::move(act)), lost_(std::move(lost)) {}
 
     Result<std::span<std::byte>> on_head(std::span<const std::byte> head,
                                          std::size_t payload_bytes) override {
         HostedStage* stage = find_();
         if (stage == nullptr) return error(ErrorCode::kCancelled, "the stage is gone");
-        POTLUCK_ASSIGN(slot_, stage->core.on_head(head));
+        POTLUCK_ASSIGN(slot_, stage->core.on_head(head, *wire_));
         have_slot_ = true;
         return stage->core.slot(slot_).input.bytes().first(payload_bytes);
     }
@@ -34,7 +35,7 @@ class StageReceiver : public transport::Receiver {
         HostedStage* stage = find_();
         if (stage == nullptr) return error(ErrorCode::kCancelled, "the stage is gone");
         if (payload.empty()) {
-            POTLUCK_ASSIGN(slot_, stage->core.on_head(head));
+            POTLUCK_ASSIGN(slot_, stage->core.on_head(head, *wire_));
         } else if (!std::exchange(have_slot_, false)) {
             return error(ErrorCode::kInternal, "a payload came without its head");
         }
@@ -49,6 +50,7 @@ class StageReceiver : public transport::Receiver {
     }
 
   private:
+    const proto::WireLayout* wire_;
     Find find_;
     Act act_;
     Lost lost_;

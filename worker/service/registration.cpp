@@ -1,10 +1,12 @@
 #include "worker/service/registration.h"
 
+#include <algorithm>
 #include <string>
 
 #include "base/tensor_type.h"
 
 namespace potluck::worker {
+namespace {
 
 proto::Device describe(const Executor& executor, std::uint64_t free_bytes,
                        const std::optional<DeviceProbe>& probe) {
@@ -32,6 +34,22 @@ proto::Device describe(const Executor& executor, std::uint64_t free_bytes,
             rates.add_gops(gops);
     }
     return message;
+}
+
+}  // namespace
+
+std::vector<proto::Device> describe(const std::vector<std::unique_ptr<Executor>>& executors,
+                                    const std::vector<std::optional<DeviceProbe>>& probes,
+                                    std::uint64_t memory_bytes) {
+    std::vector<proto::Device> devices;
+    for (std::size_t i = 0; i < executors.size(); ++i) {
+        // Weights that are kept count as free: a plan uses them or lets them go.
+        const std::uint64_t free =
+            executors[i]->device().free_bytes() / executors.size() + executors[i]->weight_bytes();
+        const std::uint64_t most = memory_bytes == 0 ? free : memory_bytes;
+        devices.push_back(describe(*executors[i], std::min(free, most), probes[i]));
+    }
+    return devices;
 }
 
 }  // namespace potluck::worker

@@ -13,6 +13,7 @@
 #include "engine/step_time.h"
 #include "kernels/api/ops.h"
 #include "links/control_link.h"
+#include "links/lobby.h"
 #include "proto/frame.h"
 #include "worker/service/coordinator_link.h"
 #include "worker/service/executor.h"
@@ -20,6 +21,7 @@
 #include "worker/service/link_prober.h"
 #include "worker/service/load_job.h"
 #include "worker/service/loop_signal.h"
+#include "worker/service/neighbour.h"
 #include "worker/service/receivers.h"
 #include "worker/service/registration.h"
 #include "worker/service/report_timer.h"
@@ -54,12 +56,14 @@ struct WorkerService::Impl {
     void send_prepared(const std::string& problem);
     void connect(std::uint64_t epoch);
     void connect_stage(HostedStage& stage);
-    void on_link(std::uint64_t key, Result<std::shared_ptr<transport::Connection>> link);
+    void on_link(std::uint64_t key, Result<links::Greeted> link);
     void retire_all(PagesAfter pages);
+    void end_stages(const std::string& why);
     void fail(HostedStage& stage, const Error& reason);
 
     // Batches.
-    void accept(std::shared_ptr<transport::Connection> connection);
+    void on_first_message(const std::shared_ptr<links::ControlLink>& link,
+                          const proto::Control& message);
     void greet(const std::shared_ptr<links::ControlLink>& link, const proto::Hello& hello);
     void act(HostedStage& stage, const StageActions& actions);
     void forward(HostedStage& stage, SlotIndex slot);
@@ -83,10 +87,15 @@ struct WorkerService::Impl {
     std::unique_ptr<LoopSignal> signal;
     std::vector<std::unique_ptr<Executor>> executors;
     std::vector<std::optional<DeviceProbe>> probes;  ///< of the executors' devices
+    CertificateKeeper certificates{loop, options.certificates, options.name,
+                                   [this](const auto& message) { tell(message); }};
     LinkProber prober{transport, options.name, [this](const auto& message) { tell(message); }};
     std::unique_ptr<transport::Listener> listener;
+    std::unique_ptr<Neighbour> neighbour;
     std::unique_ptr<CoordinatorLink> coordinator;
-    std::vector<std::shared_ptr<links::ControlLink>> greeting;  ///< accepted, not yet greeted
+    links::Lobby lobby{
+        links::make_hello(proto::Hello::DATA, options.name, options.wire),
+        [this](const auto& link, const auto& message) { on_first_message(link, message); }};
 
     std::uint32_t node_id = 0;
     proto::Plan plan;  ///< the last that came, also when its epoch is over
@@ -103,13 +112,12 @@ struct WorkerService::Impl {
 
 WorkerService::Impl::~Impl() {
     alive.reset();
+    neighbour.reset();
     for (auto& connection : inbound)
         connection->close();
     for (auto& stage : stages) {
         if (stage->next) stage->next->close();
     }
-    for (auto& link : greeting)
-        link->close();
     coordinator.reset();
     executors.clear();  // before the slots that their jobs use
 }
@@ -132,6 +140,7 @@ Status WorkerService::Impl::start(std::vector<WorkerDevice> devices) {
                     [this](std::uint64_t key) {
                         std::erase_if(retiring, [&](const auto& s) { return s->key == key; });
                     },
+                .on_dropped = [this] { neighbour->on_dropped(); },
             };
             for (auto& executor : executors)
                 executor->poll(events);
@@ -143,20 +152,35 @@ Status WorkerService::Impl::start(std::vector<WorkerDevice> devices) {
     }
     auto listening = transport.listen(options.listen, data_limits(),
                                       [this](std::shared_ptr<transport::Connection> connection) {
-                                          accept(std::move(connection));
+                                          lobby.take_in(std::move(connection));
                                       });
     if (!listening) return tl::make_unexpected(std::move(listening.error()));
     listener = std::move(*listening);
+    POTLUCK_ASSIGN(
+        neighbour,
+        Neighbour::start(loop, options.owner,
+                         {executors, [this] { return !stages.empty() || !retiring.empty(); },
+                          [this](const std::string& why) { end_stages(why); }}));
     coordinator = std::make_unique<CoordinatorLink>(
         loop, transport,
         CoordinatorLinkOptions{.name = options.name,
                                .address = options.coordinator,
                                .retry_interval = options.retry_interval,
-                               .silence = options.silence},
+                               .silence = options.silence,
+                               .wire = options.wire},
         CoordinatorLink::Events{
-            .on_open = [this] { register_devices(); },
+            .on_open =
+                [this] {
+                    certificates.on_open(coordinator->offers(links::kCertificatesFeature));
+                    register_devices();
+                },
             .on_message = [this](const proto::Control& message) { on_control(message); },
-            .on_lost = [this] { retire_all(PagesAfter::kFreed); }});
+            .on_lost =
+                [this] {
+                    certificates.on_lost();
+                    retire_all(PagesAfter::kFreed);
+                },
+            .on_ping = [this](proto::Ping& p) { *p.mutable_availability() = neighbour->word(); }});
     return {};
 }
 
@@ -204,13 +228,9 @@ void WorkerService::Impl::register_devices() {
     registration.set_data_address(listener->address());
     registration.set_last_epoch(plan.epoch());
     registration.set_probes_links(true);
-    for (std::size_t i = 0; i < executors.size(); ++i) {
-        // Weights that are kept count as free: a plan uses them or lets them go.
-        const std::uint64_t free =
-            executors[i]->device().free_bytes() / executors.size() + executors[i]->weight_bytes();
-        const std::uint64_t most = options.memory_bytes == 0 ? free : options.memory_bytes;
-        *registration.add_devices() = describe(*executors[i], std::min(free, most), probes[i]);
-    }
+    for (auto& device : describe(executors, probes, options.memory_bytes))
+        *registration.add_devices() = std::move(device);
+    *registration.mutable_availability() = neighbour->word();
     tell(message);
 }
 
@@ -234,11 +254,15 @@ void WorkerService::Impl::on_control(const proto::Control& message) {
             return;
         case Control::kProbeLink:
             return prober.probe(message.probe_link());
+        case Control::kRelease:
+            log::info("out of use: {}; memory is given back", message.release().reason());
+            return neighbour->give_back({});
         case Control::kShutdown:
             log::info("leaving: {}", message.shutdown().reason());
             return on_shutdown();
         default:
-            log::warning("the coordinator sent a message that is not for workers");
+            if (!certificates.on_message(message))
+                log::warning("the coordinator sent a message that is not for workers");
             return;
     }
 }
@@ -267,6 +291,14 @@ void WorkerService::Impl::retire_all(PagesAfter pages) {
     loading = linking = 0;
 }
 
+/// Not from within a call of one of their connections. `why`: as a failure; empty: it is planned.
+/// Pages go too, also those that earlier stages left.
+void WorkerService::Impl::end_stages(const std::string& why) {
+    for (const auto& stage : stages)
+        if (!why.empty()) fail(*stage, {ErrorCode::kCancelled, why});
+    retire_all(PagesAfter::kFreed);
+}
+
 void WorkerService::Impl::prepare(const proto::Prepare& message) {
     const proto::Plan& wanted = message.plan();
     if (wanted.epoch() <= plan.epoch()) {
@@ -277,9 +309,11 @@ void WorkerService::Impl::prepare(const proto::Prepare& message) {
             fmt::format("epoch {} is not newer than {}", wanted.epoch(), plan.epoch()));
         return tell(refusal);
     }
-    retire_all(PagesAfter::kLeft);
+    const auto why = neighbour->absence();
+    retire_all(why.empty() ? PagesAfter::kLeft : PagesAfter::kFreed);
     plan = wanted;
     read_bytes = 0;
+    if (!why.empty()) return send_prepared(why);
     auto parts = parts_of(plan, node_id, executors.size());
     if (!parts) return send_prepared(parts.error().message);
     for (const auto& part : *parts) {
@@ -329,19 +363,7 @@ void WorkerService::Impl::on_loaded(std::uint64_t key, const LoadReport& report,
 }
 
 void WorkerService::Impl::send_prepared(const std::string& problem) {
-    proto::Control message;
-    auto& prepared = *message.mutable_prepared();
-    prepared.set_epoch(plan.epoch());
-    prepared.set_error(proto::to_utf8(problem));
-    prepared.set_read_bytes(read_bytes);
-    for (const auto& stage : stages) {
-        auto& s = *prepared.add_stages();
-        s.set_pipeline(stage->core.config().route.pipeline.value);
-        s.set_stage(stage->core.config().route.stage.value);
-        s.set_kv_pages(plan.kv_pages());
-        s.set_kept(stage->kept);
-    }
-    tell(message);
+    tell(prepared_message(plan, stages, read_bytes, problem));
 }
 
 void WorkerService::Impl::connect(std::uint64_t epoch) {
@@ -369,22 +391,23 @@ void WorkerService::Impl::connect_stage(HostedStage& stage) {
         const auto& next = placed[static_cast<int>(route.stage.value) + 1];
         if (next.node_id() == node_id) {
             stage.local_next = find(hello);
-            return on_link(stage.key, std::shared_ptr<transport::Connection>());
+            return on_link(stage.key, links::Greeted{});
         }
         to = {next.address(), {security::Role::kWorker, next.node_name()}};
     }
     const std::weak_ptr<int> here = alive;
-    links::dial_and_greet(transport, to, data_limits(), kDialTimeout, hello,
-                          [this, here, key = stage.key](auto link) {
-                              if (!here.expired()) on_link(key, std::move(link));
-                          });
+    links::dial_and_greet(
+        transport, to, data_limits(), kDialTimeout, hello,
+        [this, here, key = stage.key](auto link) {
+            if (!here.expired()) on_link(key, std::move(link));
+        },
+        options.wire);
 }
 
-void WorkerService::Impl::on_link(std::uint64_t key,
-                                  Result<std::shared_ptr<transport::Connection>> link) {
+void WorkerService::Impl::on_link(std::uint64_t key, Result<links::Greeted> link) {
     HostedStage* stage = find(key);
     if (stage == nullptr) {
-        if (link && *link) (*link)->close();
+        if (link && link->connection) link->connection->close();
         return;
     }
     proto::Control message;
@@ -394,8 +417,9 @@ void WorkerService::Impl::on_link(std::uint64_t key,
         connected.set_error(proto::to_utf8(link.error().message));
         return tell(message);
     }
-    if (*link) {
-        stage->next = std::move(*link);
+    if (link->connection) {
+        stage->next = std::move(link->connection);
+        stage->next_wire = link->wire;
         const std::weak_ptr<int> here = alive;
         stage->next->start(std::make_shared<NoReceiver>([this, here, key](const Error& reason) {
             if (here.expired()) return;
@@ -429,38 +453,26 @@ void WorkerService::Impl::fail(HostedStage& stage, const Error& reason) {
 
 // -------------------------------------------------------------------------------------- batches
 
-void WorkerService::Impl::accept(std::shared_ptr<transport::Connection> connection) {
-    auto link = std::make_shared<std::weak_ptr<links::ControlLink>>();
-    links::ControlLink::Handler handler;
-    const auto forget = [this](const std::shared_ptr<links::ControlLink>& done) {
-        std::erase(greeting, done);
-    };
-    handler.on_message = [this, link, forget](const proto::Control& message) {
-        const auto self = link->lock();
-        if (!self) return;
-        forget(self);
-        if (message.has_hello() && message.hello().role() == proto::Hello::PROBE)
-            return prober.greet(self, message.hello());
-        if (message.has_hello() && message.hello().role() == proto::Hello::WEIGHTS)
-            return files.serve(self, message.hello());
-        if (!message.has_hello() || message.hello().role() != proto::Hello::DATA) {
-            log::warning("{} does not begin with a data greeting", self->peer());
-            return self->close();
-        }
-        greet(self, message.hello());
-    };
-    handler.on_closed = [link, forget](const Error&) { forget(link->lock()); };
-    const auto attached = links::ControlLink::attach(std::move(connection), std::move(handler));
-    *link = attached;
-    greeting.push_back(attached);
+void WorkerService::Impl::on_first_message(const std::shared_ptr<links::ControlLink>& link,
+                                           const proto::Control& message) {
+    const auto role = message.has_hello() ? message.hello().role() : proto::Hello::CONTROL;
+    switch (role) {
+        case proto::Hello::PROBE:
+            return prober.greet(link, message.hello());
+        case proto::Hello::WEIGHTS:
+            return files.serve(link, message.hello());
+        case proto::Hello::DATA:
+            return greet(link, message.hello());
+        default:
+            log::warning("{} does not begin with a data greeting", link->peer());
+            link->close();
+    }
 }
 
 void WorkerService::Impl::greet(const std::shared_ptr<links::ControlLink>& link,
                                 const proto::Hello& hello) {
-    proto::Control answer;
-    *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, options.name);
     HostedStage* stage = find(hello);
-    auto version = links::check_hello(hello);
+    auto version = links::check_hello(hello, options.wire);
     const bool loaded = stage != nullptr && stage->loaded;
     if (!version || !loaded || link->identity() != node_before(*stage)) {
         std::string why = fmt::format("{} does not send to stage {}",
@@ -469,15 +481,16 @@ void WorkerService::Impl::greet(const std::shared_ptr<links::ControlLink>& link,
             why =
                 fmt::format("no stage {} of epoch {} is loaded here", hello.stage(), hello.epoch());
         if (!version) why = version.error().message;
-        log::warning("{}: refused: {}", link->peer(), why);
-        answer.mutable_hello()->set_refused(why);
-        return link->send_last(answer);
+        return lobby.refuse(link, why);
     }
+    proto::Control answer;
+    *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, options.name, options.wire);
     if (auto sent = link->send(answer); !sent) return link->close();
     const auto connection = link->release();
     inbound.push_back(connection);
     const std::weak_ptr<int> here = alive;
     connection->start(std::make_shared<StageReceiver>(
+        *version,
         [this, here, key = stage->key]() -> HostedStage* {
             if (here.expired()) return nullptr;
             HostedStage* found = find(key);
@@ -531,6 +544,7 @@ void WorkerService::Impl::forward(HostedStage& stage, SlotIndex slot) {
     Slot& contents = stage.core.slot(slot);
     proto::FrameRoute route = config.route;
     route.stage = StageIndex(route.stage.value + 1);
+    route.wire = stage.next_wire;
     std::span<const std::byte> payload;
     if (stage.core.is_last()) {
         proto::encode_result(route, contents.result, stage.head);

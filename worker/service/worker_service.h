@@ -17,9 +17,12 @@
 #include "base/result.h"
 #include "engine/pace.h"
 #include "kernels/api/device.h"
+#include "proto/layout.h"
 #include "transport/api.h"
 #include "worker/probe/device_probe.h"
+#include "worker/service/certificate_keeper.h"
 #include "worker/service/model_files.h"
+#include "worker/service/owner_watch.h"
 
 namespace potluck::worker {
 
@@ -31,6 +34,9 @@ struct WorkerOptions {
     std::chrono::milliseconds retry_interval{500};  ///< between attempts to reach the coordinator
     std::chrono::milliseconds silence{750};  ///< after which the coordinator is taken for dead
     ModelFilesOptions files;
+    proto::WireVersions wire = proto::wire_versions();  ///< that it speaks
+    CertificateOptions certificates;
+    OwnerOptions owner;  ///< when the machine is not to be used
 };
 
 struct WorkerDevice {

@@ -108,6 +108,7 @@ const DrafterKind& ngram_mod() {
     static constexpr DrafterKind kind{
         .name = "ngram_mod",
         .what = "a hashed pool of n-grams and what followed them, per tenant",
+        .patient = true,
         .prior = prior_of,
         .make = [](const DrafterOptions& options) -> std::unique_ptr<Drafter> {
             return std::make_unique<NgramMod>(options);

@@ -55,6 +55,10 @@ class Stage final : public Drafter {
         tokens = tokens.first(std::min(tokens.size(), kMostTokens));
         found->second.proposed.assign(tokens.begin(), tokens.end());
     }
+    std::uint32_t strength(std::uint64_t number) const override {
+        const auto found = sequences_.find(number);
+        return found == sequences_.end() ? 0 : found->second.right;
+    }
     void end(std::uint64_t number) override { sequences_.erase(number); }
 
   private:

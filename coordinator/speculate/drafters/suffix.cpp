@@ -57,6 +57,13 @@ class Suffix final : public Drafter {
         }
     }
 
+    std::uint32_t strength(std::uint64_t number) const override {
+        const auto found = sequences_.find(number);
+        if (found == sequences_.end() || found->second.own.full()) return 0;
+        const auto& s = found->second;
+        return std::max(evidence_of(s), s.pool->length(s.place));
+    }
+
     void end(std::uint64_t number) override {
         const auto found = sequences_.find(number);
         if (found == sequences_.end()) return;
@@ -76,6 +83,10 @@ class Suffix final : public Drafter {
         std::size_t prompt = 0;
     };
 
+    /// Of the sequence itself.
+    static std::uint32_t evidence_of(const Sequence& s) {
+        return s.cursor.follows() ? s.cursor.evidence() : s.own.match().length;
+    }
     static std::size_t longest(std::uint32_t evidence, std::size_t most) {
         return std::min(most, kPerEvidence * (std::size_t{evidence} + 1));
     }
@@ -83,7 +94,7 @@ class Suffix final : public Drafter {
     /// Behind the certain tokens: the cursor, else the match, unless the pool knows more.
     static void certain(const Sequence& s, std::size_t most, Proposal& into) {
         const auto match = s.own.match();
-        const std::uint32_t own = s.cursor.follows() ? s.cursor.evidence() : match.length;
+        const std::uint32_t own = evidence_of(s);
         if (s.pool->length(s.place) > own) {
             into.evidence = s.pool->length(s.place);
             into.origin = Origin::kPool;

@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/conformance/transport/world.h"
+#include "tests/conformance/transport/two_hosts.h"
 
 namespace potluck::transport {
 namespace {
@@ -15,48 +15,6 @@ using ::testing::HasSubstr;
 using namespace std::chrono_literals;
 
 constexpr std::size_t kMany = 1'000'000;
-
-/// Two hosts, "a" dials "b".
-struct TwoHosts {
-    explicit TwoHosts(const SimOptions& options = {}) : network(options) {
-        auto listened = b->listen("b:7000", limits, [this](auto connection) {
-            at_b = std::make_shared<Recorder>();
-            server = std::move(connection);
-            server->start(at_b);
-        });
-        EXPECT_TRUE(listened);
-        listener = std::move(*listened);
-    }
-    void dial() {
-        a->dial("b:7000", limits, 1s, [this](auto made) {
-            ++answers;
-            if (!made) {
-                failure = made.error();
-                return;
-            }
-            at_a = std::make_shared<Recorder>();
-            client = std::move(*made);
-            client->start(at_a);
-        });
-    }
-    void connect() {
-        dial();
-        network.run_for(1s);
-        ASSERT_TRUE(client && server) << failure.message;
-    }
-
-    SimNetwork network;
-    Limits limits;
-    std::unique_ptr<Transport> a = network.transport("a");
-    std::unique_ptr<Transport> b = network.transport("b");
-    std::unique_ptr<Listener> listener;
-    std::shared_ptr<Connection> client;
-    std::shared_ptr<Connection> server;
-    std::shared_ptr<Recorder> at_a;
-    std::shared_ptr<Recorder> at_b;
-    int answers = 0;
-    Error failure;
-};
 
 TEST(Sim, PostsComeInTheirTimeAndOrder) {
     SimNetwork network;

@@ -115,6 +115,17 @@ ServedModel served_model() {
 
 FakeBackend::FakeBackend(asio::io_context& loop) : loop_(loop) {}
 
+Result<std::string> FakeBackend::drain(const std::string& node, bool force) {
+    drains.push_back((force ? "force " : "drain ") + node);
+    if (drain_error) return tl::make_unexpected(*drain_error);
+    return node + " goes";
+}
+
+Result<std::string> FakeBackend::undrain(const std::string& node) {
+    drains.push_back("undrain " + node);
+    return node + " comes";
+}
+
 Result<RequestId> FakeBackend::submit(GenerationRequest request,
                                       std::shared_ptr<GenerationSink> sink) {
     if (submit_error && submitted.size() >= submits_before_error)

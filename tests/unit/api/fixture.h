@@ -46,6 +46,9 @@ class FakeBackend : public Backend {
     const ServedModel* model() const override { return served ? &*served : nullptr; }
     Health health() const override { return health_now; }
     std::string cluster() const override { return cluster_now; }
+    std::string metrics() const override { return metrics_now; }
+    Result<std::string> drain(const std::string& node, bool force) override;
+    Result<std::string> undrain(const std::string& node) override;
     std::chrono::seconds retry_after() const override { return retry_after_now; }
     Result<RequestId> submit(GenerationRequest request,
                              std::shared_ptr<GenerationSink> sink) override;
@@ -54,10 +57,14 @@ class FakeBackend : public Backend {
     std::optional<ServedModel> served = served_model();
     Health health_now{true, "ready"};
     std::string cluster_now = "{}";
+    std::string metrics_now;
     std::chrono::seconds retry_after_now{1};
     std::optional<Error> submit_error;     ///< instead of taking a request …
     std::size_t submits_before_error = 0;  ///< … after so many
     Script script;                         ///< null: every choice says "Hello" in two pieces
+
+    std::optional<Error> drain_error;
+    std::vector<std::string> drains;  ///< "drain attic", "force attic", "undrain attic"
 
     std::vector<GenerationRequest> submitted;
     std::vector<std::uint64_t> cancelled;

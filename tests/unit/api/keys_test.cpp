@@ -42,6 +42,11 @@ TEST(KeysFile, ReadsNamesHashesAndSettings) {
                                             .tokens_per_minute = 1'000'000'000,
                                             .max_tokens = 4096,
                                             .max_queue = 30s}));
+    const auto admin = parse_keys("me " + kHashA + " admin=yes\nyou " + kHashB + " admin=no", "f");
+    ASSERT_TRUE(admin) << admin.error().message;
+    EXPECT_TRUE((*admin)[0].limits.admin);
+    EXPECT_FALSE((*admin)[1].limits.admin);
+    EXPECT_EQ(parse_keys(key_line((*admin)[0]), "f")->front().limits, (*admin)[0].limits);
     EXPECT_TRUE(parse_keys("", "keys")->empty());
     EXPECT_TRUE(parse_keys("# nobody yet\n", "keys")->empty());
 }
@@ -59,6 +64,7 @@ TEST(KeysFile, ErrorsNameTheLine) {
              Case{"al/ice " + kHashA, "f:1: 'al/ice' is no name"},
              Case{std::string(65, 'n') + " " + kHashA, "is no name"},
              Case{"alice " + kHashA + " fast", "f:1: 'fast' is no setting"},
+             Case{"alice " + kHashA + " admin=1", "f:1: admin is 'yes' or 'no'"},
              Case{"alice " + kHashA + " speed=3", "f:1: there is no setting 'speed'; there are"},
              Case{"alice " + kHashA + " max_requests=0", "f:1: max_requests is a whole number"},
              Case{"alice " + kHashA + " max_requests=-1", "f:1: max_requests is a whole number"},

@@ -92,13 +92,19 @@ TEST(Bodies, SayWhatSpeculationDid) {
                                           .drafted_at = {3, 2, 2},
                                           .accepted_at = {3, 1, 0},
                                           .debt = std::chrono::microseconds(-1500),
+                                          .draft = std::chrono::microseconds(40),
+                                          .verify = std::chrono::microseconds(30500),
+                                          .rollback = std::chrono::microseconds(2000),
                                           .arm = "suffix 3",
-                                          .why = "1.5 times \"as fast\""};
+                                          .why = "1.5 times \"as fast\"",
+                                          .drafter = "suffix",
+                                          .reason = "pays"};
     const std::string body = answer_body(format(false), choices, usage);
     EXPECT_TRUE(body.ends_with(
         R"("prompt_tokens_details":{"cached_tokens":0},"speculation":{"rounds":3,"drafted":7,)"
-        R"("accepted":4,"drafted_at":[3,2,2],"accepted_at":[3,1,0],"debt_ms":-1.500,)"
-        R"("arm":"suffix 3","why":"1.5 times \"as fast\""}}})"))
+        R"("accepted":4,"drafted_at":[3,2,2],"accepted_at":[3,1,0],"draft_ms":0.040,)"
+        R"("verify_ms":30.500,"rollback_ms":2.000,"debt_ms":-1.500,"arm":"suffix 3",)"
+        R"("why":"1.5 times \"as fast\"","reason":"pays"}}})"))
         << body;
 }
 
@@ -193,6 +199,8 @@ TEST(Routes, Lead) {
     EXPECT_EQ(route("HEAD", "/health"), Route::kHealth);
     EXPECT_EQ(route("GET", "/v1/cluster"), Route::kCluster);
     EXPECT_EQ(route("POST", "/v1/cluster"), Route::kMethodNotAllowed);
+    EXPECT_EQ(route("GET", "/metrics"), Route::kMetrics);
+    EXPECT_EQ(route("POST", "/metrics"), Route::kMethodNotAllowed);
     EXPECT_EQ(match_route("GET", "/v1/models/a%2Fb%zz%4").argument, "a/b%zz%4");
     EXPECT_EQ(match_route("GET", "/v1/models/a/b").argument, "a/b");
     EXPECT_EQ(route("GET", "/v1/models/"), Route::kNotFound);

@@ -137,6 +137,16 @@ TEST(Server, TellsItsHealth) {
     EXPECT_EQ(refused.error("message"), "no model is being served: loading 41 %");
 }
 
+TEST(Server, TellsItsMetrics) {
+    TestServer server;
+    server.on_loop([&] { server.backend().metrics_now = "potluck_ready 1\n"; });
+    const HttpResponse told = HttpClient(server.port()).get("/metrics");
+    EXPECT_EQ(told.status, 200U);
+    EXPECT_EQ(told.headers.at("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    EXPECT_EQ(told.body, "potluck_ready 1\n");
+    EXPECT_EQ(HttpClient(server.port()).post("/metrics", "{}").status, 405U);
+}
+
 TEST(Server, TellsOfTheCluster) {
     TestServer server;
     server.on_loop([&] { server.backend().cluster_now = R"({"nodes":[]})"; });

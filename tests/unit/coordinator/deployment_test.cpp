@@ -1,4 +1,5 @@
-// The life of a cluster as tables of steps. An event is "join a", "leave a", "prepared 1 a",
+// The life of a cluster as tables of steps. An event is "join a", "leave a", "absent a: why" or
+// "present a", "prepared 1 a",
 // "progress 1 30", "connected 1 a", "links 1", "warm 1", "fail 1", "time 1500" (milliseconds),
 // "quiet 1500" (the same, and nobody is there); numbers are epochs (progress: and percent), ":
 // words" at the end is a problem. Expected: the actions, and the line for people.
@@ -35,7 +36,8 @@ class Player {
         std::string name;
         std::uint64_t number = 0;
         words >> verb;
-        if (verb != "join" && verb != "leave") words >> number;
+        if (verb != "join" && verb != "leave" && verb != "absent" && verb != "present")
+            words >> number;
         words >> name;
         const Epoch epoch(number);
         const NodeId node(name.empty() ? 0U : static_cast<std::uint32_t>(name[0] - 'a' + 1));
@@ -47,9 +49,12 @@ class Player {
             // A node whose name has a second letter brings too little.
             offer.devices.push_back({"cpu", "cpu-1", (name.size() > 1 ? 1 : 1000) * kMiB});
             if (name == "z") offer.last_epoch = 70;
+            offer.absence = problem;
             deployment_.on_node_joined(std::move(offer), actions);
         } else if (verb == "leave") {
             deployment_.on_node_left(node, problem, actions);
+        } else if (verb == "absent" || verb == "present") {
+            deployment_.on_absence(node, problem, actions);
         } else if (verb == "prepared") {
             deployment_.on_prepared(epoch, node, problem, {{StageIndex(0), 5}}, actions);
         } else if (verb == "progress") {
@@ -332,6 +337,97 @@ TEST(Deployment, SurvivorsThatCannotHoldTheModelWaitForOneMore) {
     EXPECT_EQ(player.play("leave a: gone"), "stop: worker a is lost: gone");
     EXPECT_THAT(player.deployment().status(), ::testing::HasSubstr("cannot serve (bx/0 cpu"));
     EXPECT_EQ(player.play("leave b: gone"), "prepare 2 on c");
+}
+
+const char* const kOut = "stop as planned: worker a is out of use: drained";
+const char* const kNobody = "waiting for workers: 1 of 2 (worker a is out of use: drained)";
+
+INSTANTIATE_TEST_SUITE_P(
+    Absences, Tables,
+    ::testing::Values(
+        Table{"LeaveThePlanAndComeBackWhenItIsQuiet",
+              9,
+              {{"absent a: drained",
+                "stop as planned: worker a is out of use: drained, prepare 2 on b", "loading 0 %"},
+               {"prepared 2 b", "connect 2 on b", "connecting the stages"},
+               {"connected 2 b", "", "connecting the stages"},
+               {"links 2", "start 2 on b", "sending the first token"},
+               {"warm 2", "", "ready"},
+               {"quiet 40000", "", "ready"},
+               {"absent a: yields", "", "ready"},  // for another reason
+               {"present a", "", "ready"},
+               {"time 40010", "", "ready"},
+               // It did nothing wrong: it need not wait.
+               {"quiet 40020", "stop as planned: workers are being taken in, prepare 3 on ab",
+                "loading 0 %"}}},
+        Table{"OfAllLeaveNobody",
+              9,
+              {{"absent b: drained",
+                "stop as planned: worker b is out of use: drained, prepare 2 on a", "loading 0 %"},
+               {"absent a: drained", kOut,
+                "waiting for workers: 0 of 1 (worker a is out of use: drained)"},
+               {"time 40000", "", "waiting for workers: 0 of 1 (worker a is out of use: drained)"},
+               {"present b", "prepare 3 on b", "loading 0 %"}}},
+        Table{"WhilePreparing",
+              4,
+              {{"absent a: drained", kOut, kNobody},
+               {"prepared 1 b", "", kNobody},
+               {"join c", "prepare 2 on bc", "loading 0 %"}}},
+        Table{"WhileWarming", 8, {{"absent a: drained", kOut, kNobody}, {"warm 1", "", kNobody}}},
+        Table{"BeforeThePlan",
+              1,
+              {{"absent a: drained", "", "waiting for workers: 0 of 2"},
+               {"join b", "", "waiting for workers: 1 of 2"},
+               {"present a", "prepare 1 on ab", "loading 0 %"}}},
+        Table{"OfASpareDisturbNobody",
+              9,
+              {{"join c", "", "ready"},
+               {"absent c: drained", "", "ready"},
+               {"quiet 10", "", "ready"},
+               {"absent z: drained", "", "ready"},
+               {"leave c: gone", "", "ready"},
+               // Still out of use when it comes again.
+               {"join c: drained", "", "ready"},
+               {"quiet 20", "", "ready"},
+               {"leave a: unplugged", "stop: worker a is lost: unplugged, prepare 2 on b",
+                "loading 0 %"}}}),
+    [](const auto& instance) { return instance.param.name; });
+
+TEST(Deployment, SaysWhetherANodeCanBeSpared) {
+    Player player({.workers = 2});
+    for (const auto& step : kToReady)
+        player.play(step.event);
+    player.play("join cx");
+    auto& deployment = player.deployment();
+    EXPECT_TRUE(deployment.can_spare(NodeId(3)).has_value()) << "it holds nothing";
+    EXPECT_TRUE(deployment.can_spare(NodeId(9)).has_value()) << "nobody";
+    // By memory cx would get a layer that it has no room for.
+    const auto with_x = deployment.can_spare(NodeId(1));
+    ASSERT_FALSE(with_x);
+    EXPECT_EQ(with_x.error().code, ErrorCode::kResourceExhausted);
+    EXPECT_THAT(with_x.error().message,
+                ::testing::StartsWith("without a the model does not fit: "));
+    player.play("leave c: gone");
+    EXPECT_TRUE(deployment.can_spare(NodeId(1)).has_value());
+    player.play("absent b: drained");
+    const auto last = deployment.can_spare(NodeId(1));
+    ASSERT_FALSE(last);
+    EXPECT_EQ(last.error().message, "there is no other node that could do the work of a");
+}
+
+TEST(Deployment, ThinkingOfAPlanAsksWhoeverChooses) {
+    DeploymentOptions options{.workers = 2};
+    std::size_t considered = 0;
+    options.consider = [&](const std::vector<DeviceOffer>& devices) {
+        ++considered;
+        return std::vector<LayerShare>{{devices.size() - 2, 4}};  // without the small one
+    };
+    Player player(options);
+    for (const auto& step : kToReady)
+        player.play(step.event);
+    player.play("join cx");
+    EXPECT_TRUE(player.deployment().can_spare(NodeId(1)).has_value());
+    EXPECT_EQ(considered, 1U);
 }
 
 TEST(Deployment, NodesAreInTheOrderOfTheirNames) {

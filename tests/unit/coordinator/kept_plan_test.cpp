@@ -180,6 +180,15 @@ TEST_F(Keeping, ANodeThatWasAwayHasNothing) {
     EXPECT_EQ(kept_pages(plan()), KeptPages::kNone);
 }
 
+TEST_F(Keeping, ANodeThatIsOutOfUseIsAsGoodAsLost) {
+    const Epoch first = plan().epoch;
+    deployment_.on_absence(NodeId(1), "drained", actions_);
+    EXPECT_EQ(plan().stages.size(), 2U);
+    EXPECT_EQ(plan().kept_epoch, first);
+    EXPECT_EQ(plan().kept_from, 8U);
+    EXPECT_EQ(kept_pages(plan()), KeptPages::kLater);
+}
+
 TEST_F(Keeping, APlanThatCameToNothingTakesThePagesWithIt) {
     leave(1);
     EXPECT_EQ(kept_pages(plan()), KeptPages::kLater);

@@ -2,6 +2,11 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <utility>
+#include <vector>
 
 #include "kernels/cpu/cpu_memory.h"
 
@@ -38,6 +43,20 @@ TEST(CpuMemory, LargeBuffersAreWritableZeroedAndGivenBack) {
             std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; }));
         std::fill(bytes.begin(), bytes.end(), std::byte{255});
     }
+}
+
+/// Else all would want a new one in the same step, and one token in a thousand would be late.
+TEST(CpuMemory, BuffersSideBySideReachTheirHugePagesOneAfterAnother) {
+    constexpr std::size_t kHuge = std::size_t{2} << 20;
+    std::vector<std::unique_ptr<Buffer>> buffers;
+    std::set<std::size_t> places;
+    for (int i = 0; i < 32; ++i) {
+        auto buffer = allocate_memory(3 * kHuge);
+        ASSERT_TRUE(buffer) << buffer.error().message;
+        places.insert(reinterpret_cast<std::uintptr_t>((*buffer)->data()) % kHuge);
+        buffers.push_back(std::move(*buffer));
+    }
+    EXPECT_EQ(places.size(), 32U);
 }
 
 TEST(CpuMemory, MoreThanThereIsIsRefusedNotKilled) {

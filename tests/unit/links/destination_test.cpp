@@ -49,7 +49,7 @@ class Destinations : public ::testing::Test {
         dial_and_greet(*client, {(*listener)->address(), wanted}, {}, std::chrono::seconds(10),
                        make_hello(proto::Hello::DATA, "attic"), [&](auto made) {
                            outcome = made ? "welcome" : made.error().message;
-                           if (made) (*made)->close();
+                           if (made) made->connection->close();
                        });
         const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
         while (outcome.empty() && std::chrono::steady_clock::now() < end)

@@ -147,7 +147,7 @@ TEST_F(LinkProbes, TheAnsweringSideIsBounded) {
     dial_and_greet(*client_, {listener_->address(), kCellar}, {}, std::chrono::seconds(10),
                    make_hello(proto::Hello::PROBE, "attic"), [&](auto made) {
                        ASSERT_TRUE(made);
-                       connection = *made;
+                       connection = made->connection;
                    });
     run_until([&] { return connection != nullptr; });
     ASSERT_NE(connection, nullptr);

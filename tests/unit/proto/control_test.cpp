@@ -91,6 +91,16 @@ TEST(Control, AMessageOfALaterVersionIsUnsupported) {
     expect_error(decode_control(bytes), ErrorCode::kUnsupported, "control.message");
 }
 
+TEST(Control, WhatCannotBeParsedFillsNoLog) {
+    Control control;
+    control.mutable_failed()->set_error("broken here");
+    auto bytes = encode_control(control);
+    bytes.back() = std::byte{0xFF};
+    testing::internal::CaptureStderr();
+    expect_error(decode_control(bytes), ErrorCode::kCorrupt, "cannot be parsed");
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
 TEST(Control, StringsThatAreNotUtf8Survive) {
     Control control;
     control.mutable_failed()->set_error(

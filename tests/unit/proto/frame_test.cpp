@@ -135,7 +135,7 @@ TEST(Frame, EveryBrokenHeaderFieldIsRefusedByName) {
     const Broken cases[] = {
         {"magic", set(0, 0x314B4C51, 4), kC, "header.magic"},
         {"version 0", set(4, 0, 2), kU, "header.version: 0"},
-        {"version 2", set(4, 2, 2), kU, "header.version: 2, this build speaks 1 to 1"},
+        {"version 2", set(4, 2, 2), kU, "header.version: 2, this link speaks 1"},
         {"kind 0", set(6, 0, 2), kU, "header.kind: 0 is unknown"},
         {"expert rows", set(6, 2, 2), kU, "header.kind: 2 (expert_rows) is reserved"},
         {"expert result", set(6, 3, 2), kU, "header.kind: 3 (expert_result) is reserved"},

@@ -74,6 +74,56 @@ TEST_F(StateFiles, TheRegistryKeepsWhatWasChangedAndNothingElse) {
     }));
 }
 
+TEST_F(StateFiles, RevokedNodesStayRevokedAndTheStampSaysThatSomethingChanged) {
+    ASSERT_TRUE(create_cluster(directory_, make_cluster("a:1", kNow).value()));
+    const auto registry = open_registry(directory_);
+    const auto none = registry->stamp();
+    ASSERT_TRUE(registry->change([](Enrolments& e) {
+        e.nodes = {"attic", "cellar"};
+        return Status{};
+    }));
+    const auto joined = registry->stamp();
+    EXPECT_NE(joined, none);
+    ASSERT_TRUE(open_registry(directory_)->change([](Enrolments& e) {
+        const auto unknown = e.revoke_node("desk");
+        EXPECT_EQ(unknown.error().code, ErrorCode::kNotFound);
+        EXPECT_THAT(unknown.error().message, HasSubstr("attic, cellar"));
+        EXPECT_TRUE(e.revoke_node("attic"));
+        return e.revoke_node("attic");  // again changes nothing
+    }));
+    EXPECT_NE(registry->stamp(), joined) << "another process wrote";
+    const auto revoked = registry->stamp();
+    ASSERT_TRUE(registry->change([](Enrolments& e) {
+        EXPECT_EQ(e.revoked, std::vector<std::string>{"attic"});
+        EXPECT_TRUE(e.is_revoked("attic"));
+        EXPECT_FALSE(e.is_revoked("cellar"));
+        return Status{};
+    }));
+    EXPECT_EQ(registry->stamp(), revoked) << "reading changes nothing";
+}
+
+TEST_F(StateFiles, FilesOfBeforeThereWasRevocationAreRead) {
+    const auto old = parse_enrolments(R"({"tokens":[],"nodes":["attic"]})");
+    ASSERT_TRUE(old);
+    EXPECT_EQ(old->nodes, std::vector<std::string>{"attic"});
+    EXPECT_TRUE(old->revoked.empty());
+    EXPECT_FALSE(parse_enrolments(R"({"tokens":[],"nodes":[],"revoked":["a b"]})"));
+    EXPECT_FALSE(parse_enrolments(R"({"tokens":[],"nodes":[],"revoked":{}})"));
+}
+
+TEST_F(StateFiles, TheCoordinatorsCertificateIsReplacedAndNothingElse) {
+    const auto made = make_cluster("10.0.0.7:7070", kNow).value();
+    ASSERT_TRUE(create_cluster(directory_, made));
+    const auto renewed = issue(made.authority, {Role::kCoordinator, {}}, kNow).value();
+    ASSERT_TRUE(replace_coordinator(directory_, renewed));
+    const auto read = read_cluster(directory_).value();
+    EXPECT_EQ(read.coordinator.certificate, renewed.certificate);
+    EXPECT_EQ(read.coordinator.key, renewed.key);
+    EXPECT_EQ(read.authority.key, made.authority.key);
+    EXPECT_EQ(read.id, made.id);
+    EXPECT_EQ(mode(directory_ + "/cluster.json"), 0600U);
+}
+
 TEST_F(StateFiles, AWorkerIsKept) {
     EXPECT_EQ(read_worker(directory_).error().code, ErrorCode::kNotFound);
     const auto authority = make_authority("one", kNow).value();

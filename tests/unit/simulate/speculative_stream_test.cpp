@@ -21,14 +21,15 @@ StreamModel stages(const std::vector<double>& factors, nanoseconds delay = 0ns) 
 
 /// One answer with the forced drafter, which saw it before.
 StreamFigures forced(const StreamModel& model, const std::string& choice, std::size_t tokens) {
-    const auto speculation = coordinator::make_speculator({.test_drafters = true});
-    StreamTrace trace{
-        .number = 1, .tenant = {}, .prompt = random_text(1, 30), .answer = random_text(2, tokens)};
-    const auto plain = run_stream(*speculation, trace, "off", model);
-    EXPECT_EQ(plain.took, plain.plain);
-    EXPECT_EQ(plain.rows, plain.tokens);
-    trace.number = 2;
-    return run_stream(*speculation, trace, choice, model);
+    auto streams =
+        SpeculativeStreams::make(model, coordinator::make_speculator({.test_drafters = true}));
+    EXPECT_TRUE(streams);
+    const StreamTrace trace{
+        .tenant = {}, .prompt = random_text(1, 30), .answer = random_text(2, tokens)};
+    const auto run = streams->run(trace, choice);
+    EXPECT_TRUE(run) << run.error().message;
+    EXPECT_EQ(run->tokens, tokens - 1);
+    return *run;
 }
 
 double law(double window, double chance) {
@@ -62,7 +63,7 @@ TEST(SpeculativeStream, RowsThatCostNothingGoTogether) {
         stage = StageCost::linear(10ms, 100us);
     const auto run = forced(model, "forced", 1000);
     EXPECT_GT(run.gain(), 8);
-    EXPECT_EQ(run.report.drafted_at.size(), model.longest_draft);
+    EXPECT_GE(run.report.drafted_at.size(), 48U);
 }
 
 TEST(SpeculativeStream, WhoIsAlwaysWrongLosesNoMoreThanTheBound) {

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "coordinator/speculate/attention.h"
 #include "coordinator/speculate/debt_account.h"
 #include "coordinator/speculate/draft_choice.h"
 #include "tests/support/random_text.h"
@@ -180,7 +181,7 @@ TEST(Speculator, AheadItKeepsTheWindowFull) {
         s.verdict(2, {.drafted = 1,
                       .accepted = 1,
                       .shape = DraftShape::kAhead,
-                      .took = 10ms,
+                      .took = i == 1 ? 40ms : 10ms,
                       .plain = 40ms});
         draft = s.propose(2, answer.subspan(i + 1, 2), 2, costs);
         ASSERT_EQ(draft.shape, DraftShape::kAhead);
@@ -190,6 +191,30 @@ TEST(Speculator, AheadItKeepsTheWindowFull) {
     const auto report = s.end(2);
     EXPECT_EQ(report.arm, "forced ahead");
     EXPECT_LT(report.debt, -2s);
+}
+
+/// In a window of two nothing is under way behind a job that was right: it follows all the same.
+TEST(Speculator, AheadInAWindowOfTwoItGoesOn) {
+    Taught taught(200);
+    auto& s = *taught.speculation;
+    s.begin(2, TenantId{}, taught.prompt, "forced");
+    const std::vector<nanoseconds> together{60ms, 120ms};
+    const SpeculationCosts costs{.plain = 60ms, .slowest = 30ms, .together = together, .window = 2};
+    const auto answer = std::span<const TokenId>(taught.answer);
+    s.observe(2, answer.first(1));
+    EXPECT_EQ(s.propose(2, {}, 1, costs).tokens.size(), 1U);
+    for (std::size_t i = 1; i < 100; ++i) {
+        s.observe(2, answer.subspan(i, 1));
+        s.verdict(2, {.drafted = 1,
+                      .accepted = 1,
+                      .shape = DraftShape::kAhead,
+                      .took = i == 1 ? 60ms : 30ms,
+                      .plain = 60ms});
+        const auto draft = s.propose(2, {}, 1, costs);
+        ASSERT_EQ(draft.shape, DraftShape::kAhead) << i;
+        ASSERT_THAT(draft.tokens, testing::ElementsAre(answer[i + 1])) << i;
+    }
+    s.end(2);
 }
 
 TEST(DraftChoice, TheBestLengthIsWhereOneMoreRowBringsLess) {
@@ -230,14 +255,84 @@ TEST(DraftChoice, TheLowerBoundDecidesWhetherAtAll) {
 }
 
 TEST(DraftChoice, AheadFollowsTheLawOfAFilledPipeline) {
-    EXPECT_DOUBLE_EQ(ahead_gain(4, 0), 1);
-    EXPECT_DOUBLE_EQ(ahead_gain(4, 1), 4);
-    EXPECT_NEAR(ahead_gain(4, 0.7), 2.105, 0.001);
-    const SpeculationCosts costs{.plain = 40ms, .slowest = 10ms, .window = 3.99};
-    EXPECT_EQ(window_of(costs), 4U);
+    EXPECT_EQ(window_of(1), 1U);
+    EXPECT_EQ(window_of(3.99), 4U);
+    EXPECT_EQ(window_of(4.05), 4U);  // a fifth job would bring nothing that can be seen
+    EXPECT_EQ(window_of(4.31), 5U);
+    const SpeculationCosts costs{.plain = 40ms, .slowest = 10ms, .window = 4};
     const BetLimits limits{.most = 10, .allowance = 1ms};
-    EXPECT_EQ(bet_ahead(std::vector<Chance>(9, {0.5, 0.4}), costs, limits).length, 3U);
-    EXPECT_EQ(bet_ahead(std::vector<Chance>(9, {0.1, 0.05}), costs, limits).length, 0U);
+    for (const double a : {0.3, 0.5, 0.7, 0.9}) {
+        const Bet bet = bet_ahead(std::vector<Chance>(9, {a, a}), costs, {}, limits);
+        EXPECT_EQ(bet.length, 3U);
+        EXPECT_EQ(bet.job, 1U);
+        EXPECT_NEAR(bet.gain, 4 / (4 * (1 - a) + a), 1e-9) << a;
+    }
+    EXPECT_EQ(bet_ahead(std::vector<Chance>(9, {0.1, 0.05}), costs, {}, limits).length, 0U);
+}
+
+TEST(DraftChoice, JobsAheadHaveSeveralRowsWhereRowsAreCheapAndSure) {
+    // Three stages; a row more costs a tenth of a step.
+    std::vector<nanoseconds> together, slowest_of;
+    for (int k = 0; k <= 32; ++k) {
+        together.push_back(30ms + k * 3ms);
+        slowest_of.push_back(10ms + k * 1ms);
+    }
+    const SpeculationCosts costs{.plain = 30ms,
+                                 .slowest = 10ms,
+                                 .together = together,
+                                 .slowest_of = slowest_of,
+                                 .window = 3};
+    const BetLimits limits{.most = 32, .allowance = 1s};
+    const std::vector<Chance> sure(32, {0.98, 0.97});
+    const Bet many = bet_ahead(sure, costs, {}, limits);
+    EXPECT_GE(many.job, 8U);
+    EXPECT_GT(many.gain, bet_together(sure, costs, {}, limits).gain);
+    const std::vector<Chance> unsure(32, {0.15, 0.12});
+    EXPECT_EQ(bet_ahead(unsure, costs, {}, limits).job, 1U);
+    // What does not fit the allowance, and what would hold up others, is not risked.
+    EXPECT_EQ(bet_ahead(sure, costs, {}, {.most = 32, .allowance = 2ms}).job, 1U);
+    SpeculationCosts busy = costs;
+    busy.users = 2;
+    EXPECT_EQ(bet_ahead(sure, busy, {}, limits).job, 1U);
+}
+
+TEST(DraftChoice, WhatJobsReallyTookDecidesWhetherTheyGoAhead) {
+    const SpeculationCosts costs{.plain = 40ms, .slowest = 10ms, .window = 4};
+    const BetLimits limits{.most = 10, .allowance = 1ms};
+    const std::vector<Chance> chances(9, {0.6, 0.5});
+    CostCorrections corrections;
+    EXPECT_GT(bet_ahead(chances, costs, corrections, limits).gain, 1.5);
+    // Stages that share their cores: jobs hinder one another.
+    for (int i = 0; i < 50; ++i) {
+        corrections.begins.observe(1, 55ms, 40ms);
+        corrections.follows.observe(1, 28ms, 10ms);
+    }
+    EXPECT_EQ(bet_ahead(chances, costs, corrections, limits).length, 0U);
+}
+
+TEST(Attention, GrowsRareWhileNothingPaysAndWakesAtALongerMatch) {
+    Attention attention;
+    std::size_t looks = 0;
+    for (std::uint64_t position = 0; position < 2000; ++position) {
+        if (!attention.looks(position, 1)) continue;
+        ++looks;
+        attention.in_vain(position, 1);
+    }
+    EXPECT_GT(looks, 50U);
+    EXPECT_LT(looks, 90U);
+    EXPECT_FALSE(attention.looks(2000, 4));
+    EXPECT_TRUE(attention.looks(2000, 5));
+    // A copy that does not pay is looked at each time that it has doubled.
+    looks = 0;
+    for (std::uint64_t i = 0; i < 60; ++i) {
+        const auto strength = static_cast<std::uint32_t>(5 + i);
+        if (!attention.looks(2001 + i, strength)) continue;
+        ++looks;
+        attention.in_vain(2001 + i, strength);
+    }
+    EXPECT_LE(looks, 5U);
+    attention.hit();
+    EXPECT_TRUE(attention.looks(2062, 0));
 }
 
 TEST(CostCorrection, MeasuredRoundsCorrectWhatWasForetold) {

@@ -116,6 +116,22 @@ TEST_P(Stores, NodesAndLinksAreReplacedByWhatIsNewer) {
                                        {"attic", "desk", 400'000, 118'000'000, 6}}));
 }
 
+TEST_P(Stores, DrainedNodesStayDrained) {
+    ASSERT_TRUE(store_->remember_node({"desk", "a:1", "", 1}));
+    ASSERT_TRUE(store_->remember_node({"attic", "a:1", "", 1}));
+    ASSERT_TRUE(store_->remember_drained("desk", true));
+    ASSERT_TRUE(store_->remember_drained("attic", true));
+    ASSERT_TRUE(store_->remember_drained("attic", true));
+    ASSERT_TRUE(store_->remember_drained("nobody", true));
+    restart();
+    EXPECT_EQ(store_->drained().value(), (std::vector<std::string>{"attic", "desk"}));
+    ASSERT_TRUE(store_->remember_node({"desk", "a:2", "", 2}));  // it came back
+    ASSERT_TRUE(store_->remember_drained("attic", false));
+    ASSERT_TRUE(store_->remember_drained("nobody", false));
+    restart();
+    EXPECT_EQ(store_->drained().value(), std::vector<std::string>{"desk"});
+}
+
 TEST_P(Stores, TheLongestUnseenNodeGoesWithItsLinks) {
     for (std::size_t i = 0; i < kMaxNodes; ++i) {
         const auto seen = static_cast<UnixTime>(i == 500 ? 1 : 1000 + i);
@@ -123,8 +139,10 @@ TEST_P(Stores, TheLongestUnseenNodeGoesWithItsLinks) {
     }
     ASSERT_TRUE(store_->remember_link({"n500", "n2", 1, 1, 1}));
     ASSERT_TRUE(store_->remember_link({"n3", "n2", 1, 1, 1}));
+    ASSERT_TRUE(store_->remember_drained("n500", true));
     ASSERT_TRUE(store_->remember_node({"new", "a:1", "", 9999}));
     EXPECT_EQ(store_->nodes().value().size(), kMaxNodes);
+    EXPECT_TRUE(store_->drained().value().empty());
     EXPECT_EQ(store_->links().value(), (std::vector<LinkRecord>{{"n2", "n3", 1, 1, 1}}));
 }
 
@@ -189,10 +207,27 @@ TEST(SqliteStore, ADamagedFileIsRefused) {
 TEST(SqliteStore, ANewerFileIsRefusedAndLeftAlone) {
     const TemporaryFolder folder;
     ASSERT_TRUE(open_sqlite_store(folder.file(), "home"));
-    change(folder.file(), "PRAGMA user_version = 2");
+    change(folder.file(), "PRAGMA user_version = 3");
     expect_refusal(folder.file(), ErrorCode::kUnsupported, "newer Potluck");
-    change(folder.file(), "PRAGMA user_version = 1");
+    change(folder.file(), "PRAGMA user_version = 2");
     EXPECT_TRUE(open_sqlite_store(folder.file(), "home"));
+}
+
+TEST(SqliteStore, AFileOfVersionOneGetsWhatItLacks) {
+    const TemporaryFolder folder;
+    {
+        auto store = open_sqlite_store(folder.file(), "home");
+        ASSERT_TRUE(store);
+        ASSERT_TRUE((*store)->remember_node({"attic", "a:1", "", 1}));
+    }
+    change(folder.file(), "DROP TABLE drained; PRAGMA user_version = 1");
+    // Not before it is known to be ours.
+    EXPECT_FALSE(open_sqlite_store(folder.file(), "theirs"));
+    auto store = open_sqlite_store(folder.file(), "home");
+    ASSERT_TRUE(store) << store.error().message;
+    EXPECT_EQ((*store)->nodes().value().size(), 1U);
+    ASSERT_TRUE((*store)->remember_drained("attic", true));
+    EXPECT_EQ((*store)->drained().value(), std::vector<std::string>{"attic"});
 }
 
 TEST(SqliteStore, AnotherClustersFileIsRefused) {

@@ -185,6 +185,28 @@ TEST(LivePlan, AnyPlanHasAPrediction) {
     EXPECT_FALSE(predict(model(), machines.surveyed, plan, wish(planner::Objective::kDecode)));
 }
 
+TEST(LivePlan, TheSchedulerIsToldWhatLinksCost) {
+    using namespace std::chrono_literals;
+    Surveyed surveyed;
+    const NodeId a(1);
+    const NodeId b(2);
+    surveyed.links[link_between(kCoordinatorNode, a)] = {.rtt_ms = 0.2, .gbits = 1};
+    surveyed.links[link_between(kCoordinatorNode, b)] = {.rtt_ms = 6, .gbits = 0.1};
+    surveyed.links[link_between(a, b)] = {.rtt_ms = 4, .gbits = 0.5};
+    Plan plan;
+    plan.stages.resize(3);
+    plan.stages[0].node = plan.stages[1].node = a;
+    plan.stages[2].node = b;
+    const auto costs = first_costs(surveyed, plan, 4096);
+    ASSERT_EQ(costs.size(), 3U);
+    EXPECT_EQ(costs[0].hop, 0ms);  // two devices of one machine
+    EXPECT_EQ(costs[0].hop_per_row, 0ns);
+    EXPECT_EQ(costs[1].hop, 2ms);
+    EXPECT_EQ(costs[1].hop_per_row, 65'536ns);  // 32,768 bits at 0.5 a nanosecond
+    EXPECT_EQ(costs[2].hop, 3ms + 100us);       // back, and out again to the first
+    EXPECT_EQ(costs[2].hop_per_row, 0ns);
+}
+
 TEST(LivePlan, TheWorkloadIsWithinTheContext) {
     const auto work = workload_of({.slots = 1000, .max_batch_rows = 4096}, 64);
     EXPECT_EQ(work.context, 64U);

@@ -1,0 +1,116 @@
+#include "cli/speculation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "coordinator/draft_model/draft_thread.h"
+#include "coordinator/speculate/speculator.h"
+#include "coordinator/speculate/static_table.h"
+#include "coordinator/speculate/timed_speculation.h"
+#include "kernels/cpu/cpu_device.h"
+#include "model/gguf/mapped_file.h"
+#include "model/tokenizer/same_vocabulary.h"
+
+namespace potluck::cli {
+namespace {
+
+/// Positions of a sequence behind which a draft model is silent, unless the user says otherwise:
+/// its cache should not take the memory of a second model.
+constexpr std::size_t kDraftContext = 8192;
+
+Result<std::shared_ptr<const model::Tokenizer>> load_tokenizer(const std::string& path) {
+    POTLUCK_ASSIGN(const auto file, model::gguf::Gguf::open(path));
+    return model::Tokenizer::load(*file);
+}
+
+Result<std::shared_ptr<coordinator::DraftPort>> start_draft_model(const ClusterOptions& options) {
+    POTLUCK_ASSIGN(const auto tokenizer, load_tokenizer(options.model));
+    POTLUCK_ASSIGN(auto model, engine::open_model(options.draft_model));
+    POTLUCK_ASSIGN(const auto its_tokenizer, model::Tokenizer::load(*model.file));
+    POTLUCK_TRY(model::check_same_vocabulary(*tokenizer, *its_tokenizer));
+    const std::size_t trained = model.description.config.context_length;
+    const std::size_t context =
+        options.draft_context > 0 ? options.draft_context : std::min(trained, kDraftContext);
+    DeviceOptions device{.threads = options.draft_threads, .isa = options.cpu.isa};
+    POTLUCK_ASSIGN(const auto cpu, cpu_options(device));
+    POTLUCK_ASSIGN(auto thread,
+                   coordinator::DraftThread::start(
+                       {.model = std::move(model),
+                        .make_device = [cpu] { return kernels::cpu::make_cpu_device(cpu); },
+                        .engine = {.context = context}}));
+    return std::shared_ptr<coordinator::DraftPort>(std::move(thread));
+}
+
+Result<std::shared_ptr<const coordinator::StaticTable>> read_static_table(
+    const ClusterOptions& options) {
+    POTLUCK_ASSIGN(const auto tokenizer, load_tokenizer(options.model));
+    POTLUCK_ASSIGN(const auto file, model::gguf::MappedFile::open(options.static_table));
+    POTLUCK_ASSIGN(auto table,
+                   coordinator::StaticTable::parse(file.bytes(), vocabulary_id(*tokenizer)));
+    return std::make_shared<const coordinator::StaticTable>(std::move(table));
+}
+
+}  // namespace
+
+coordinator::VocabularyId vocabulary_id(const model::Tokenizer& tokenizer) {
+    return {.size = static_cast<std::uint32_t>(tokenizer.vocabulary_size()),
+            .fingerprint = model::vocabulary_fingerprint(tokenizer)};
+}
+
+void add_speculation_options(CLI::App& command, ClusterOptions& o) {
+    command
+        .add_option(
+            "--speculation", o.speculation,
+            "who drafts tokens ahead for requests that do not say: off, auto or a drafter's "
+            "name; it changes the time, never a token")
+        ->capture_default_str();
+    auto* model = command.add_option("--draft-model", o.draft_model,
+                                     "small model with the same vocabulary that drafts tokens "
+                                     "ahead, on this machine's CPU");
+    model->type_name("FILE");
+    command.add_option("--draft-threads", o.draft_threads, "CPU threads of the draft model")
+        ->check(CLI::Range(1, 1024))
+        ->needs(model)
+        ->capture_default_str();
+    command
+        .add_option("--draft-context", o.draft_context,
+                    "positions that the draft model follows a text; 0: what it was made for, at "
+                    "most 8192")
+        ->needs(model);
+    command
+        .add_option("--lookup-cache-static", o.static_table,
+                    "table of n-grams (potluck speculation-table) for the drafter ngram_cache")
+        ->type_name("FILE");
+    command.add_flag("--test-drafters", o.test_drafters)->group("");  // for benchmarks
+}
+
+Result<std::unique_ptr<coordinator::Speculation>> make_speculation(const ClusterOptions& options) {
+    coordinator::SpeculatorOptions settings{.test_drafters = options.test_drafters};
+    if (!options.draft_model.empty()) {
+        auto port = start_draft_model(options);
+        if (!port) return with_context(port.error(), "--draft-model " + options.draft_model);
+        settings.drafters.draft_model = std::move(*port);
+    }
+    if (!options.static_table.empty()) {
+        auto table = read_static_table(options);
+        if (!table)
+            return with_context(table.error(), "--lookup-cache-static " + options.static_table);
+        settings.drafters.static_table = std::move(*table);
+    }
+    auto speculation = coordinator::make_speculator(settings);
+    if (!speculation->knows(options.speculation)) {
+        return error(
+            ErrorCode::kInvalidArgument,
+            fmt::format("--speculation: '{}' is neither off, auto nor a drafter{}",
+                        options.speculation,
+                        options.speculation == "draft_model" ? " without --draft-model" : ""));
+    }
+    return coordinator::time_speculation(std::move(speculation), [] {
+        return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch());
+    });
+}
+
+}  // namespace potluck::cli

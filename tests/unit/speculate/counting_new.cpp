@@ -1,0 +1,1 @@
+#include "tests/support/counting_new_definitions.h"
