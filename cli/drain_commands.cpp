@@ -12,43 +12,29 @@
 #include "cli/chat_client.h"
 #include "cli/commands.h"
 #include "cli/failure.h"
+#include "cli/json_reply.h"
 
 namespace potluck::cli {
 namespace {
 
 namespace json = boost::json;
 
-Result<json::value> parse(const Result<std::string>& body) {
-    if (!body) return tl::make_unexpected(body.error());
-    boost::system::error_code bad;
-    auto parsed = json::parse(*body, bad);
-    if (bad || !parsed.is_object())
-        return error(ErrorCode::kCorrupt, "the server at that address is not Potluck: " + *body);
-    return parsed;
-}
-
-std::string text(const json::value& value, const char* name) {
-    const auto* found = value.get_object().if_contains(name);
-    return found != nullptr && found->is_string() ? std::string(found->get_string())
-                                                  : std::string();
-}
-
 /// "available", "leaving" or "drained"; empty if it is not here.
 Result<std::string> state_of(const DrainOptions& options) {
-    POTLUCK_ASSIGN(const auto cluster,
-                   parse(http_get(options.host, options.port, "/v1/cluster", options.key)));
-    const auto* nodes = cluster.get_object().if_contains("nodes");
-    if (nodes == nullptr || !nodes->is_array()) return std::string();
-    for (const auto& node : nodes->get_array())
-        if (node.is_object() && text(node, "name") == options.node) return text(node, "state");
+    POTLUCK_ASSIGN(
+        const auto cluster,
+        read_reply(http_get(options.host, options.port, "/v1/cluster", options.key), "nodes"));
+    for (const auto& node : list(cluster, "nodes"))
+        if (text(node, "name") == options.node) return text(node, "state");
     return std::string();
 }
 
 /// What the coordinator says to it.
 Status change(const DrainOptions& options, const std::string& path, json::object body) {
     body["node"] = options.node;
-    POTLUCK_ASSIGN(const auto said,
-                   parse(http_post(options.host, options.port, path, body, options.key)));
+    POTLUCK_ASSIGN(
+        const auto said,
+        read_reply(http_post(options.host, options.port, path, body, options.key), "message"));
     std::cout << text(said, "message") << std::endl;
     return {};
 }

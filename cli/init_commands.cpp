@@ -70,6 +70,16 @@ std::string state_of(const security::TokenRecord& token, system_clock::time_poin
                        token.uses_left == 1 ? "" : "s", left / 60, left % 60);
 }
 
+/// Of a command: its exit code.
+int change_registry(const std::string& dir,
+                    const std::function<Status(security::Enrolments&)>& edit) {
+    const auto directory = state_directory(dir);
+    if (!directory) return fail(directory.error());
+    if (auto cluster = security::read_cluster(*directory); !cluster) return fail(cluster.error());
+    const auto changed = security::open_registry(*directory)->change(edit);
+    return changed ? 0 : fail(changed.error());
+}
+
 }  // namespace
 
 Result<std::string> state_directory(const std::string& chosen) {
@@ -120,36 +130,20 @@ int run_token_list(const TokenOptions& options) {
     const auto directory = state_directory(options.dir);
     if (!directory) return fail(directory.error());
     if (auto cluster = security::read_cluster(*directory); !cluster) return fail(cluster.error());
+    const auto listed = security::open_registry(*directory)->read();
+    if (!listed) return fail(listed.error());
     const auto now = system_clock::now();
-    auto listed =
-        security::open_registry(*directory)->change([&](security::Enrolments& enrolments) {
-            for (const auto& token : enrolments.tokens)
-                std::cout << fmt::format("{}  {}\n", token.id(), state_of(token, now));
-            return Status{};
-        });
-    return listed ? 0 : fail(listed.error());
+    for (const auto& token : listed->tokens)
+        std::cout << fmt::format("{}  {}\n", token.id(), state_of(token, now));
+    return 0;
 }
 
 int run_token_revoke(const TokenOptions& options) {
-    const auto directory = state_directory(options.dir);
-    if (!directory) return fail(directory.error());
-    if (auto cluster = security::read_cluster(*directory); !cluster) return fail(cluster.error());
-    auto revoked =
-        security::open_registry(*directory)->change([&](security::Enrolments& enrolments) {
-            return enrolments.revoke(options.id);
-        });
-    return revoked ? 0 : fail(revoked.error());
+    return change_registry(options.dir, [&](auto& all) { return all.revoke(options.id); });
 }
 
 int run_nodes_revoke(const RevokeOptions& options) {
-    const auto directory = state_directory(options.dir);
-    if (!directory) return fail(directory.error());
-    if (auto cluster = security::read_cluster(*directory); !cluster) return fail(cluster.error());
-    auto revoked =
-        security::open_registry(*directory)->change([&](security::Enrolments& enrolments) {
-            return enrolments.revoke_node(options.node);
-        });
-    return revoked ? 0 : fail(revoked.error());
+    return change_registry(options.dir, [&](auto& all) { return all.revoke_node(options.node); });
 }
 
 }  // namespace potluck::cli

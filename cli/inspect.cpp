@@ -8,9 +8,9 @@
 #include <string>
 
 #include "base/byte_text.h"
+#include "base/printable.h"
 #include "base/tensor_type.h"
 #include "model/gguf/describe.h"
-#include "model/gguf/text.h"
 
 namespace potluck::cli {
 namespace {

@@ -11,35 +11,12 @@
 #include "cli/chat_client.h"
 #include "cli/commands.h"
 #include "cli/failure.h"
+#include "cli/json_reply.h"
 
 namespace potluck::cli {
 namespace {
 
 namespace json = boost::json;
-
-const json::value* member(const json::value& value, const char* name) {
-    const auto* object = value.if_object();
-    return object == nullptr ? nullptr : object->if_contains(name);
-}
-
-std::string text(const json::value& value, const char* name) {
-    const auto* found = member(value, name);
-    return found != nullptr && found->is_string() ? std::string(found->get_string())
-                                                  : std::string();
-}
-
-double number(const json::value& value, const char* name) {
-    const auto* found = member(value, name);
-    boost::system::error_code ec;
-    const double n = found == nullptr ? 0 : found->to_number<double>(ec);
-    return ec ? 0 : n;
-}
-
-const json::array& list(const json::value& value, const char* name) {
-    static const json::array kNone;
-    const auto* found = member(value, name);
-    return found != nullptr && found->is_array() ? found->get_array() : kNone;
-}
 
 /// "17 / 62 / 210", or "-".
 std::string rates(const json::value* values) {
@@ -145,11 +122,9 @@ int run_nodes(const NodesOptions& options) {
         std::cout << *body << "\n";
         return 0;
     }
-    boost::system::error_code bad;
-    const auto parsed = json::parse(*body, bad);
-    if (bad || member(parsed, "nodes") == nullptr)
-        return fail({ErrorCode::kCorrupt, "the server at that address is not Potluck: " + *body});
-    std::cout << to_table(parsed);
+    const auto cluster = read_reply(body, "nodes");
+    if (!cluster) return fail(cluster.error());
+    std::cout << to_table(*cluster);
     return 0;
 }
 

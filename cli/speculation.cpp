@@ -21,16 +21,12 @@ namespace {
 /// its cache should not take the memory of a second model.
 constexpr std::size_t kDraftContext = 8192;
 
-Result<std::shared_ptr<const model::Tokenizer>> load_tokenizer(const std::string& path) {
-    POTLUCK_ASSIGN(const auto file, model::gguf::Gguf::open(path));
-    return model::Tokenizer::load(*file);
-}
-
-Result<std::shared_ptr<coordinator::DraftPort>> start_draft_model(const ClusterOptions& options) {
-    POTLUCK_ASSIGN(const auto tokenizer, load_tokenizer(options.model));
+/// `tokenizer`: of the model that is served.
+Result<std::shared_ptr<coordinator::DraftPort>> start_draft_model(
+    const ClusterOptions& options, const model::Tokenizer& tokenizer) {
     POTLUCK_ASSIGN(auto model, engine::open_model(options.draft_model));
     POTLUCK_ASSIGN(const auto its_tokenizer, model::Tokenizer::load(*model.file));
-    POTLUCK_TRY(model::check_same_vocabulary(*tokenizer, *its_tokenizer));
+    POTLUCK_TRY(model::check_same_vocabulary(tokenizer, *its_tokenizer));
     const std::size_t trained = model.description.config.context_length;
     const std::size_t context =
         options.draft_context > 0 ? options.draft_context : std::min(trained, kDraftContext);
@@ -45,15 +41,19 @@ Result<std::shared_ptr<coordinator::DraftPort>> start_draft_model(const ClusterO
 }
 
 Result<std::shared_ptr<const coordinator::StaticTable>> read_static_table(
-    const ClusterOptions& options) {
-    POTLUCK_ASSIGN(const auto tokenizer, load_tokenizer(options.model));
+    const ClusterOptions& options, const model::Tokenizer& tokenizer) {
     POTLUCK_ASSIGN(const auto file, model::gguf::MappedFile::open(options.static_table));
     POTLUCK_ASSIGN(auto table,
-                   coordinator::StaticTable::parse(file.bytes(), vocabulary_id(*tokenizer)));
+                   coordinator::StaticTable::parse(file.bytes(), vocabulary_id(tokenizer)));
     return std::make_shared<const coordinator::StaticTable>(std::move(table));
 }
 
 }  // namespace
+
+Result<std::shared_ptr<const model::Tokenizer>> load_tokenizer(const std::string& path) {
+    POTLUCK_ASSIGN(const auto file, model::gguf::Gguf::open(path));
+    return model::Tokenizer::load(*file);
+}
 
 coordinator::VocabularyId vocabulary_id(const model::Tokenizer& tokenizer) {
     return {.size = static_cast<std::uint32_t>(tokenizer.vocabulary_size()),
@@ -89,13 +89,17 @@ void add_speculation_options(CLI::App& command, ClusterOptions& o) {
 
 Result<std::unique_ptr<coordinator::Speculation>> make_speculation(const ClusterOptions& options) {
     coordinator::SpeculatorOptions settings{.test_drafters = options.test_drafters};
+    std::shared_ptr<const model::Tokenizer> tokenizer;
+    if (!options.draft_model.empty() || !options.static_table.empty()) {
+        POTLUCK_ASSIGN(tokenizer, load_tokenizer(options.model));
+    }
     if (!options.draft_model.empty()) {
-        auto port = start_draft_model(options);
+        auto port = start_draft_model(options, *tokenizer);
         if (!port) return with_context(port.error(), "--draft-model " + options.draft_model);
         settings.drafters.draft_model = std::move(*port);
     }
     if (!options.static_table.empty()) {
-        auto table = read_static_table(options);
+        auto table = read_static_table(options, *tokenizer);
         if (!table)
             return with_context(table.error(), "--lookup-cache-static " + options.static_table);
         settings.drafters.static_table = std::move(*table);

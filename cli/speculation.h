@@ -14,6 +14,7 @@
 
 namespace potluck::cli {
 
+Result<std::shared_ptr<const model::Tokenizer>> load_tokenizer(const std::string& model_path);
 coordinator::VocabularyId vocabulary_id(const model::Tokenizer& tokenizer);
 
 void add_speculation_options(CLI::App& command, ClusterOptions& options);

@@ -6,7 +6,7 @@
 #include <iostream>
 
 #include "base/byte_text.h"
-#include "base/replace_file.h"
+#include "base/files.h"
 #include "cli/commands.h"
 #include "cli/failure.h"
 #include "cli/speculation.h"
@@ -37,8 +37,7 @@ Status add_text(const std::string& path, const model::Tokenizer& tokenizer,
 }
 
 Result<std::string> make_table(const SpeculationTableOptions& options) {
-    POTLUCK_ASSIGN(const auto model, model::gguf::Gguf::open(options.model));
-    POTLUCK_ASSIGN(const auto tokenizer, model::Tokenizer::load(*model));
+    POTLUCK_ASSIGN(const auto tokenizer, load_tokenizer(options.model));
     std::vector<std::vector<TokenId>> texts;
     for (const auto& path : options.texts)
         POTLUCK_TRY(add_text(path, *tokenizer, texts));
@@ -48,10 +47,7 @@ Result<std::string> make_table(const SpeculationTableOptions& options) {
     POTLUCK_ASSIGN(const auto table,
                    coordinator::StaticTable::make(texts, vocabulary_id(*tokenizer)));
     const std::string bytes = table.to_bytes();
-    if (const auto problem = replace_file(options.out, bytes, false)) {
-        return error(ErrorCode::kInvalidArgument,
-                     fmt::format("{}: cannot {}", problem->path, problem->step));
-    }
+    POTLUCK_TRY(replace_file(options.out, bytes, false));
     return fmt::format("{}: {} pairs of tokens from {} tokens of text, {}", options.out,
                        table.size(), tokens, byte_text(bytes.size()));
 }

@@ -62,14 +62,17 @@ class Binder {
     const float* vector(model::WeightIndex i) const {
         return i == model::kNoWeight ? nullptr : c_.weights[i]->vector->as<float>();
     }
+    /// A product whose activations are int8.
+    bool is_quantised(const Node& product) const {
+        return kernels::activation_form(matrix(product.weight)->type()) ==
+               kernels::ActivationForm::kInt8x32;
+    }
     void push(Step step, std::size_t per_row = 1) { steps_.push_back({step, per_row}); }
 
     void matmul(const Node& node) {
         const auto* weight = matrix(node.weight);
-        const bool quantised =
-            kernels::activation_form(weight->type()) == kernels::ActivationForm::kInt8x32;
         const std::byte* activations = reinterpret_cast<const std::byte*>(at(node.a));
-        if (quantised) {
+        if (is_quantised(node)) {
             activations = c_.memory.activations->data();
             if (quantised_ != node.a) quantize(node.a);
         }
@@ -117,9 +120,7 @@ class Binder {
         if (v == c_.graph.output) return false;
         const auto reads_values = [&](const Node& node) {
             if (node.a != v && node.b != v && node.c != v) return false;
-            return node.kind != NodeKind::kMatmul ||
-                   kernels::activation_form(matrix(node.weight)->type()) !=
-                       kernels::ActivationForm::kInt8x32;
+            return node.kind != NodeKind::kMatmul || !is_quantised(node);
         };
         // What made `v` has it as its out, which is no reading.
         return std::none_of(c_.graph.body.begin(), c_.graph.body.end(), reads_values) &&

@@ -5,15 +5,14 @@
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <utility>
 
 #include <boost/json.hpp>
 
 #include "base/file_descriptor.h"
+#include "base/files.h"
 #include "base/hex.h"
-#include "base/replace_file.h"
 
 namespace potluck::security {
 namespace {
@@ -27,12 +26,6 @@ constexpr const char* kEnrolmentsFile = "enrolments.json";
 constexpr const char* kWorkerFile = "worker.json";
 constexpr const char* kLockFile = "lock";
 
-tl::unexpected<Error> cannot(std::string_view what, const std::string& path) {
-    const int why = errno;
-    return error(why == ENOENT ? ErrorCode::kNotFound : ErrorCode::kInvalidArgument,
-                 fmt::format("{} {}: {}", what, path, std::strerror(why)));
-}
-
 std::string in(const std::string& directory, const char* name) {
     return (fs::path(directory) / name).string();
 }
@@ -40,41 +33,26 @@ std::string in(const std::string& directory, const char* name) {
 Status make_directory(const std::string& directory) {
     std::error_code ec;
     fs::create_directories(fs::path(directory).parent_path(), ec);
-    if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return cannot("mkdir", directory);
+    if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
+        return file_problem("mkdir", directory);
     return {};
 }
 
 Result<std::string> read_private(const std::string& path) {
     const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
-    if (file.get() < 0) return cannot("open", path);
+    if (file.get() < 0) return file_problem("open", path);
     struct stat status {};
-    if (::fstat(file.get(), &status) != 0) return cannot("stat", path);
+    if (::fstat(file.get(), &status) != 0) return file_problem("stat", path);
     if ((status.st_mode & 077) != 0) {
         return error(
             ErrorCode::kInvalidArgument,
             fmt::format("{} holds secrets and others may read it: chmod 600 {}", path, path));
     }
     auto text = read_up_to(file, kMaxFileBytes);
-    if (!text) return cannot("read", path);
+    if (!text) return file_problem("read", path);
     if (text->size() > kMaxFileBytes)
         return error(ErrorCode::kCorrupt, path + " is too large to be ours");
     return std::move(*text);
-}
-
-/// The whole file or the old one, also when the power fails.
-Status write_private(const std::string& path, std::string_view text) {
-    if (const auto problem = replace_file(path, text, true))
-        return cannot(problem->step, problem->path);
-    return {};
-}
-
-/// Other processes' changes wait while this lives.
-Result<FileDescriptor> lock(const std::string& directory) {
-    const std::string path = in(directory, kLockFile);
-    FileDescriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (file.get() < 0) return cannot("open", path);
-    if (!lock_file(file)) return cannot("lock", path);
-    return file;
 }
 
 json::object to_object(const Credentials& c) {
@@ -117,20 +95,22 @@ class FileRegistry final : public Registry {
     explicit FileRegistry(std::string directory) : directory_(std::move(directory)) {}
 
     Status change(const std::function<Status(Enrolments&)>& edit) override {
-        POTLUCK_ASSIGN(const FileDescriptor locked, lock(directory_));
-        const std::string path = in(directory_, kEnrolmentsFile);
-        Enrolments enrolments;
-        auto text = read_private(path);
-        if (!text && text.error().code != ErrorCode::kNotFound)
-            return tl::make_unexpected(std::move(text.error()));
-        if (text) {
-            auto parsed = parse_enrolments(*text);
-            if (!parsed) return with_context(std::move(parsed.error()), path);
-            enrolments = std::move(*parsed);
-        }
+        POTLUCK_ASSIGN(const auto locked, lock_file(in(directory_, kLockFile)));
+        POTLUCK_ASSIGN(Enrolments enrolments, read());
         const Enrolments before = enrolments;
         POTLUCK_TRY(edit(enrolments));
-        return enrolments == before ? Status{} : write_private(path, to_json(enrolments));
+        if (enrolments == before) return {};
+        return replace_file(in(directory_, kEnrolmentsFile), to_json(enrolments), true);
+    }
+    /// The file is replaced, never written into: no lock is needed.
+    Result<Enrolments> read() const override {
+        const std::string path = in(directory_, kEnrolmentsFile);
+        auto text = read_private(path);
+        if (!text && text.error().code == ErrorCode::kNotFound) return Enrolments{};
+        if (!text) return tl::make_unexpected(std::move(text.error()));
+        auto parsed = parse_enrolments(*text);
+        if (!parsed) return with_context(std::move(parsed.error()), path);
+        return parsed;
     }
     std::uint64_t stamp() const override {
         struct stat status {};
@@ -159,7 +139,7 @@ Result<ClusterState> make_cluster(std::string address, Time now) {
 
 Status create_cluster(const std::string& directory, const ClusterState& state) {
     POTLUCK_TRY(make_directory(directory));
-    POTLUCK_ASSIGN(const FileDescriptor locked, lock(directory));
+    POTLUCK_ASSIGN(const auto locked, lock_file(in(directory, kLockFile)));
     const std::string path = in(directory, kClusterFile);
     std::error_code ec;
     if (fs::exists(fs::symlink_status(path, ec))) {
@@ -168,7 +148,7 @@ Status create_cluster(const std::string& directory, const ClusterState& state) {
                                  "new one, so remove it yourself if you mean to",
                                  path));
     }
-    return write_private(path, to_json(state));
+    return replace_file(path, to_json(state), true);
 }
 
 Result<ClusterState> read_cluster(const std::string& directory) {
@@ -196,10 +176,10 @@ Result<ClusterState> read_cluster(const std::string& directory) {
 }
 
 Status replace_coordinator(const std::string& directory, const Credentials& coordinator) {
-    POTLUCK_ASSIGN(const FileDescriptor locked, lock(directory));
+    POTLUCK_ASSIGN(const auto locked, lock_file(in(directory, kLockFile)));
     POTLUCK_ASSIGN(ClusterState state, read_cluster(directory));
     state.coordinator = coordinator;
-    return write_private(in(directory, kClusterFile), to_json(state));
+    return replace_file(in(directory, kClusterFile), to_json(state), true);
 }
 
 std::unique_ptr<Registry> open_registry(const std::string& directory) {
@@ -208,8 +188,8 @@ std::unique_ptr<Registry> open_registry(const std::string& directory) {
 
 Status write_worker(const std::string& directory, const WorkerState& state) {
     POTLUCK_TRY(make_directory(directory));
-    POTLUCK_ASSIGN(const FileDescriptor locked, lock(directory));
-    return write_private(in(directory, kWorkerFile), to_json(state));
+    POTLUCK_ASSIGN(const auto locked, lock_file(in(directory, kLockFile)));
+    return replace_file(in(directory, kWorkerFile), to_json(state), true);
 }
 
 Result<WorkerState> read_worker(const std::string& directory) {

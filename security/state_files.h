@@ -37,6 +37,8 @@ class Registry {
   public:
     virtual ~Registry() = default;
     virtual Status change(const std::function<Status(Enrolments&)>& edit) = 0;
+    /// As they are written now; waits for nobody.
+    virtual Result<Enrolments> read() const = 0;
     /// Another number whenever they were changed, also by another process; cheap.
     virtual std::uint64_t stamp() const = 0;
 };

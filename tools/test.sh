@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Everything that has to hold before a change is merged: about 40 minutes on two cores from nothing, a
-# few once ccache is warm. Stops at the first phase that fails and says how to repeat it.
+# Everything that has to hold before a change is merged: about three quarters of an hour on two cores
+# the first time, of which tests and fuzzers take a quarter of an hour however warm ccache is. Stops at
+# the first phase that fails and says how to repeat it.
 #
 #   tools/test.sh                 all phases but tidy
 #   tools/test.sh --quick         packages, build, tests

@@ -238,9 +238,14 @@ class StreamConnection final : public Connection {
 };
 
 template <typename Socket>
+std::shared_ptr<Connection> make_stream_connection(std::shared_ptr<Stream<Socket>> stream) {
+    return std::make_shared<StreamConnection<Socket>>(std::move(stream));
+}
+
+template <typename Socket>
 std::shared_ptr<Connection> make_stream_connection(Socket socket, const Limits& limits,
                                                    std::string peer) {
-    return std::make_shared<StreamConnection<Socket>>(
+    return make_stream_connection(
         std::make_shared<Stream<Socket>>(std::move(socket), limits, std::move(peer)));
 }
 

@@ -111,7 +111,7 @@ struct Contexts {
         auto stream = std::make_shared<Stream<TlsSocket>>(std::move(socket), limits, peer);
         std::erase_if(live, [](const auto& weak) { return weak.expired(); });
         live.push_back(stream);
-        return std::make_shared<StreamConnection<TlsSocket>>(std::move(stream));
+        return make_stream_connection(std::move(stream));
     }
     void cut_revoked() {
         const auto all = live;  // callbacks come later, but let them do what they like

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/file_descriptor.h"
+#include "base/files.h"
 #include "base/log.h"
 #include "weights/manifest.h"
 #include "weights/records.h"

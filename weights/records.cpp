@@ -1,7 +1,6 @@
 #include "weights/records.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,7 +8,7 @@
 #include <cstring>
 
 #include "base/file_descriptor.h"
-#include "base/replace_file.h"
+#include "base/files.h"
 
 namespace potluck::weights {
 namespace {
@@ -31,14 +30,6 @@ std::optional<FileIdentity> identity_of(int fd) {
                         .bytes = static_cast<std::uint64_t>(status.st_size),
                         .modified_ns = nanoseconds(status.st_mtim),
                         .changed_ns = nanoseconds(status.st_ctim)};
-}
-
-tl::unexpected<Error> file_problem(std::string_view doing, const std::filesystem::path& path) {
-    const int why = errno;
-    const auto code = why == ENOENT                    ? ErrorCode::kNotFound
-                      : why == ENOSPC || why == EDQUOT ? ErrorCode::kResourceExhausted
-                                                       : ErrorCode::kInvalidArgument;
-    return error(code, fmt::format("{} {}: {}", doing, path.string(), std::strerror(why)));
 }
 
 bool read_at(int fd, std::uint64_t offset, std::span<std::byte> to) {
@@ -86,9 +77,7 @@ Status RecordWriter::write(const std::filesystem::path& path) const {
     const Digest sum = Sha256().add(bytes_).finish();
     std::string text(reinterpret_cast<const char*>(bytes_.data()), bytes_.size());
     text.append(reinterpret_cast<const char*>(sum.data()), sum.size());
-    if (const auto problem = replace_file(path.string(), text, false))
-        return file_problem(problem->step, problem->path);
-    return {};
+    return replace_file(path, text, false);
 }
 
 Result<RecordReader> RecordReader::open(const std::filesystem::path& path, std::uint32_t magic) {

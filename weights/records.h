@@ -60,9 +60,6 @@ class RecordReader {
     bool ok_ = true;
 };
 
-/// "open FILE: why", with errno's text; kNotFound, kResourceExhausted (disk full) or
-/// kInvalidArgument.
-tl::unexpected<Error> file_problem(std::string_view doing, const std::filesystem::path& path);
 /// All of `to` from `offset`; false on an error or the end of the file.
 bool read_at(int fd, std::uint64_t offset, std::span<std::byte> to);
 bool write_at(int fd, std::uint64_t offset, std::span<const std::byte> from);

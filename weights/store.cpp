@@ -13,8 +13,8 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/files.h"
 #include "base/log.h"
-#include "base/replace_file.h"
 #include "weights/records.h"
 #include "weights/stored_tree.h"
 
@@ -238,10 +238,7 @@ Status Store::reserve(std::span<const ObjectRef> objects) const {
         if (!is_object_size(ref.bytes))
             return error(ErrorCode::kInvalidArgument,
                          fmt::format("an object of {} bytes cannot be stored", ref.bytes));
-    const fs::path lock_path = directory_ / "lock";
-    const FileDescriptor lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (!lock.is_open()) return file_problem("open", lock_path);
-    if (!lock_file(lock)) return file_problem("lock", lock_path);
+    POTLUCK_ASSIGN(const auto lock, lock_file(directory_ / "lock"));
     POTLUCK_TRY(make_room(objects));
     for (const auto& ref : objects) {
         const fs::path path = data_path(stem(ref.root));

@@ -23,6 +23,7 @@
 #include "base/aligned_buffer.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/weight_kernels.h"
+#include "kernels/cpu/weights.h"
 
 namespace potluck::kernels::cpu {
 namespace {
@@ -135,10 +136,12 @@ void bench_type(const Options& options, TensorType type) {
                 std::copy_n(reinterpret_cast<const std::byte*>(x.data()),
                             batch * options.columns * sizeof(float), activations.data());
             else
-                kernels.quantize(pool, {.x = x.data(),
-                                        .n_rows = batch,
-                                        .columns = options.columns,
-                                        .out = activations.data()});
+                quantize_rows(pool,
+                              {.x = x.data(),
+                               .n_rows = batch,
+                               .columns = options.columns,
+                               .out = activations.data()},
+                              kernels.quantize);
             const MatmulArgs args{.weight = weight.get(),
                                   .activations = activations.data(),
                                   .n_rows = batch,
@@ -164,8 +167,9 @@ void bench_quantize(const Options& options) {
     AlignedBuffer out(kernels.activation_bytes(ActivationForm::kInt8x32, kRows, options.columns));
     ThreadPool pool(1);
     const double s = best_seconds(1, 0.1, [&] {
-        kernels.quantize(
-            pool, {.x = x.data(), .n_rows = kRows, .columns = options.columns, .out = out.data()});
+        quantize_rows(
+            pool, {.x = x.data(), .n_rows = kRows, .columns = options.columns, .out = out.data()},
+            kernels.quantize);
     });
     const std::size_t blocks = kRows * options.columns / 32;
     fmt::print("quantize {} 1T: {:.2f} ns per block of 32\n", to_string(options.isa),

@@ -3,16 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/printable.h"
+
 namespace potluck::coordinator {
 namespace {
-
-/// What comes from a worker is shown on terminals.
-std::string shown_text(std::string text) {
-    if (text.size() > kMaxAbsenceBytes) text.resize(kMaxAbsenceBytes);
-    std::ranges::replace_if(
-        text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }, '?');
-    return text;
-}
 
 std::string with_detail(std::string_view what, const std::string& detail) {
     std::string text(what);
@@ -33,14 +27,14 @@ void Availability::set_drained(const std::string& name, bool drained) {
 }
 
 void Availability::on_joined(NodeId node, const std::string& name, bool speaks, WorkerWord word) {
-    word.detail = shown_text(std::move(word.detail));
+    word.detail = printable(word.detail, kMaxAbsenceBytes);
     nodes_[node] = {.name = name, .speaks = speaks, .asked = false, .word = std::move(word)};
 }
 
 bool Availability::on_word(NodeId node, WorkerWord word) {
     const auto found = nodes_.find(node);
     if (found == nodes_.end()) return false;
-    word.detail = shown_text(std::move(word.detail));
+    word.detail = printable(word.detail, kMaxAbsenceBytes);
     if (found->second.word == word) return false;
     found->second.word = std::move(word);
     if (absence(node).empty()) found->second.asked = false;

@@ -240,7 +240,11 @@ void Deployment::on_absence(NodeId node, const std::string& why, DeploymentActio
                            fmt::format("worker {} is out of use: {}", found->second.name, why)};
         fall_back(reason, actions, true);
     }
-    // Also without a plan: what failed with this worker may work without it.
+    plan_anew(actions);
+}
+
+/// Of nodes one is more or less: also without a plan, for what failed before may work now.
+void Deployment::plan_anew(DeploymentActions& actions) {
     if (state_ != DeploymentState::kWaiting) return;
     retry_at_ = {};
     make_plan_if_possible(actions);
@@ -261,11 +265,7 @@ void Deployment::on_node_left(NodeId node, const std::string& why, DeploymentAct
         }
         fall_back({ErrorCode::kPeerLost, fmt::format("worker {} is lost: {}", name, why)}, actions);
     }
-    // Also without a plan: what failed with this worker may work without it.
-    if (state_ == DeploymentState::kWaiting) {
-        retry_at_ = {};
-        make_plan_if_possible(actions);
-    }
+    plan_anew(actions);
 }
 
 void Deployment::on_failure(Epoch epoch, const Error& reason, DeploymentActions& actions) {

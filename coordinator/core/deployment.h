@@ -166,6 +166,7 @@ class Deployment {
     void prepare(Plan plan, DeploymentActions& actions);
     bool keeps_as_planned(const std::vector<PreparedStage>& stages) const;
     void make_plan_if_possible(DeploymentActions& actions);
+    void plan_anew(DeploymentActions& actions);
     void take_in(DeploymentActions& actions);
     void fall_back(const Error& reason, DeploymentActions& actions, bool planned = false);
     std::size_t present() const;  ///< nodes that are here and not out of use

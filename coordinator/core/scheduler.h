@@ -54,7 +54,7 @@ struct SchedulerOptions {
     std::size_t prefill_chunk = 0;  ///< most rows of prompts per batch; 0: as step times say
     /// How long a round of the pipeline may take while somebody decodes: the gap between two tokens
     /// of a client while another's prompt is fed. A step of decoding alone may take longer.
-    nanoseconds step_budget = std::chrono::milliseconds(140);
+    nanoseconds step_budget = std::chrono::milliseconds(160);
     std::size_t kept_sequences = 64;  ///< of requests that are over, for later prompts; 0: none
     /// Tokens of an answer for which pages are wanted before a request is let in: more lets fewer
     /// in, less pauses them sooner.
@@ -148,8 +148,8 @@ class Scheduler {
     void start(const PipelineLimits& limits, SchedulerActions& actions);
     /// The pipeline is gone, with all that was in flight and all pages. Nobody is told: sequences
     /// are paused, and requests, new ones too, wait for start() or give_up_if_late(). Does nothing
-    /// without a pipeline.
-    void suspend();
+    /// without a pipeline. `planned`: nothing was lost, another pipeline follows.
+    void suspend(bool planned = false);
     /// While suspended for longer than the patience: ends every request with kPeerLost and
     /// `status`, and takes no more.
     void give_up_if_late(const std::string& status, SchedulerActions& actions);

@@ -12,10 +12,10 @@
 
 namespace potluck::coordinator {
 
-void Scheduler::suspend() {
+void Scheduler::suspend(bool planned) {
     if (!running()) return;
     suspended_since_ = now_;
-    ++counters_.losses;
+    if (!planned) ++counters_.losses;
     kept_.clear();
     for (auto& [number, sequence] : sequences_) {
         abandon_drafts(sequence);

@@ -37,9 +37,11 @@ Status Scheduler::on_result(const StepResult& result, SchedulerActions& actions)
     learn_way(sent);
     auto taken = take_results(result, sent, actions);
     if (!taken) broken_ = true;
-    for (const auto& fed : sent.fed) {
-        const auto found = sequences_.find(fed.number);
-        if (found != sequences_.end()) end_round(found->second);
+    if (speculation_) {
+        for (const auto& fed : sent.fed) {
+            const auto found = sequences_.find(fed.number);
+            if (found != sequences_.end()) end_round(found->second);
+        }
     }
     pump(actions);
     return taken;

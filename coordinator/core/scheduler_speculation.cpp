@@ -158,9 +158,10 @@ void Scheduler::plan_together(Survey& survey) {
         const bool ahead = proposed.shape == DraftShape::kAhead;
         if (ahead) {
             draft.ahead = !proposed.tokens.empty();
-            draft.job = std::max<std::size_t>(proposed.job, 1);
             draft.jobs = proposed.jobs;
-            proposed.tokens.resize(std::min(proposed.tokens.size(), draft.job - 1));
+            // The job's first row is the certain one.
+            const std::size_t job = std::max<std::size_t>(proposed.job, 1);
+            proposed.tokens.resize(std::min(proposed.tokens.size(), job - 1));
         }
         plan_draft(*sequence, std::move(proposed.tokens), survey);
         if (ahead && !draft.planned.empty()) draft.shape = DraftShape::kAhead;
@@ -191,9 +192,9 @@ void Scheduler::plan_ahead(Survey& survey) {
         Draft proposed = speculation_->propose(number, draft.under_way, most, costs);
         draft.ahead = proposed.shape == DraftShape::kAhead && !proposed.tokens.empty();
         if (!draft.ahead) continue;
-        draft.job = std::max<std::size_t>(proposed.job, 1);
         draft.jobs = proposed.jobs;
-        proposed.tokens.resize(std::min({proposed.tokens.size(), draft.job, most}));
+        const std::size_t job = std::max<std::size_t>(proposed.job, 1);
+        proposed.tokens.resize(std::min({proposed.tokens.size(), job, most}));
         draft.shape = DraftShape::kAhead;
         plan_draft(sequence, std::move(proposed.tokens), survey);
         draft.ahead = !draft.planned.empty();
@@ -262,7 +263,7 @@ void Scheduler::tell_drafter(Sequence& sequence, const StepResult& result, const
     if (!draft.on) return;
     RoundVerdict& round = draft.round;
     const bool together = draft.shape == DraftShape::kTogether;
-    const bool begins = std::exchange(draft.in_round, true) == false;
+    const bool begins = !std::exchange(draft.in_round, true);
     if (!begins) ++round.tokens;
     round.shape = draft.shape;
     if (together) {
@@ -271,7 +272,6 @@ void Scheduler::tell_drafter(Sequence& sequence, const StepResult& result, const
         round.took = now_ - std::max(sent, draft.token_at);
     }
     round.plain = draft.plain;
-    if (begins) round.position = sequence.tokens.size() - 2;
     if (right) ++round.accepted;
     draft.token_at = now_;
     // A round of several rows ends with the first wrong one, or with the sample after the last.

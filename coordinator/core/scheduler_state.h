@@ -20,12 +20,11 @@ struct Drafting {
     std::vector<TokenId> under_way;  ///< fed and not verified, in order
     std::vector<TokenId> planned;    ///< for the batch that is being composed
     DraftShape shape = DraftShape::kTogether;  ///< of those under way
-    std::size_t job = 1;                       ///< Draft::job and ::jobs of the last proposal
-    double jobs = 1;
-    RoundVerdict round;      ///< the one under way, as far as it is known
-    bool in_round = false;   ///< a token of it came
-    nanoseconds plain{};     ///< a round without drafts, by the last costs
-    nanoseconds token_at{};  ///< when the last token came
+    double jobs = 1;                           ///< Draft::jobs of the last proposal
+    RoundVerdict round;                        ///< the one under way, as far as it is known
+    bool in_round = false;                     ///< a token of it came
+    nanoseconds plain{};                       ///< a round without drafts, by the last costs
+    nanoseconds token_at{};                    ///< when the last token came
 };
 
 /// One choice of a request, from admission to its end.

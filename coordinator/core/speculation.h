@@ -55,10 +55,9 @@ struct RoundVerdict {
     std::uint32_t drafted = 0;   ///< rows that were verified with it; of kAhead: by this job
     std::uint32_t accepted = 0;  ///< of them, from the first on
     DraftShape shape = DraftShape::kTogether;
-    std::uint32_t tokens = 1;    ///< that became certain; of kTogether always 1 + accepted
-    nanoseconds took{};          ///< wall time per round, of kAhead since the last token came
-    nanoseconds plain{};         ///< what one token without drafts takes now, by the costs
-    std::uint64_t position = 0;  ///< of the certain row
+    std::uint32_t tokens = 1;  ///< that became certain; of kTogether always 1 + accepted
+    nanoseconds took{};        ///< wall time per round, of kAhead since the last token came
+    nanoseconds plain{};       ///< what one token without drafts takes now, by the costs
 };
 
 /// For the answer's usage, the metrics and people.
@@ -90,7 +89,7 @@ class Speculation {
     virtual void observe(std::uint64_t number, std::span<const TokenId> tokens) = 0;
     /// How many rows propose would think about now, at most `most`: what more would cost need not
     /// be found out. 0: it has nothing to say and need not be asked. Cheap.
-    virtual std::size_t considers(std::uint64_t /*number*/, std::size_t most) { return most; }
+    virtual std::size_t considers(std::uint64_t number, std::size_t most) = 0;
     /// Drafts behind the certain tokens and `under_way` (drafted before, not verified yet).
     /// `most`: rows for which there is room.
     virtual Draft propose(std::uint64_t number, std::span<const TokenId> under_way,

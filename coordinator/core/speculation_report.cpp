@@ -3,11 +3,14 @@
 #include <algorithm>
 
 namespace potluck::coordinator {
+namespace {
 
 void add_by_depth(std::vector<std::uint64_t>& sum, const std::vector<std::uint64_t>& more) {
     sum.resize(std::max(sum.size(), more.size()));
     std::transform(more.begin(), more.end(), sum.begin(), sum.begin(), std::plus<>());
 }
+
+}  // namespace
 
 void add(SpeculationReport& sum, const SpeculationReport& more) {
     sum.rounds += more.rounds;

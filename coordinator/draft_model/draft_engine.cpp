@@ -82,6 +82,7 @@ bool DraftEngine::make_room(const Sequence& s, std::size_t rows) {
     const auto held = [&](const Sequence& one) {
         return one.seq.value == 0 ? 0 : table.pages(one.seq).size();
     };
+    if (wanted <= held(s)) return true;
     // Pages of released sequences count as free already.
     std::size_t taken = 0;
     for (const auto& [number, one] : sequences_)
@@ -107,7 +108,8 @@ Status DraftEngine::feed(Sequence& s) {
         let_go(s);
         return {};
     }
-    batch_.operations = std::exchange(operations_, {});
+    batch_.operations.swap(operations_);
+    operations_.clear();
     batch_.rows.clear();
     if (s.seq.value == 0) {
         s.seq = SeqId(next_seq_++);

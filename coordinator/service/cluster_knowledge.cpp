@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/printable.h"
 
 namespace potluck::coordinator {
 namespace {
@@ -142,7 +143,7 @@ Status ClusterKnowledge::check_known(const std::string& node) const {
     names.resize(names.size() - more);
     return error(
         ErrorCode::kNotFound,
-        fmt::format("there is no node '{}'; there {} {}{}", node.substr(0, kMaxAbsenceBytes),
+        fmt::format("there is no node '{}'; there {} {}{}", printable(node, kMaxAbsenceBytes),
                     names.size() == 1 ? "is" : "are", fmt::join(names, ", "),
                     more == 0 ? "" : fmt::format(" and {} more", more)));
 }

@@ -38,20 +38,20 @@ void add_depths(Exposition& out, const char* name, const char* help,
 }
 
 void add_speculation(Exposition& out, const SpeculationTotals& totals) {
-    out.counter("potluck_speculation_rounds_total", "Rounds with drafted rows", totals.rounds);
+    out.counter("potluck_speculation_rounds_total", "Rounds with drafted rows", totals.sum.rounds);
     out.counter("potluck_speculation_drafted_total", "Drafted rows that were verified",
-                totals.drafted);
+                totals.sum.drafted);
     out.counter("potluck_speculation_accepted_total", "Drafted rows that were right",
-                totals.accepted);
+                totals.sum.accepted);
     add_depths(out, "potluck_speculation_drafted_at_total", "Drafted rows by depth",
-               totals.drafted_at);
+               totals.sum.drafted_at);
     add_depths(out, "potluck_speculation_accepted_at_total", "Right drafted rows by depth",
-               totals.accepted_at);
+               totals.sum.accepted_at);
     out.family("potluck_speculation_seconds_total", Kind::kCounter,
                "Time of drafting, of rounds with drafts, and of rows taken back");
-    out.sample(totals.draft, {{"part", "draft"}});
-    out.sample(totals.verify, {{"part", "verify"}});
-    out.sample(totals.rollback, {{"part", "rollback"}});
+    out.sample(totals.sum.draft, {{"part", "draft"}});
+    out.sample(totals.sum.verify, {{"part", "verify"}});
+    out.sample(totals.sum.rollback, {{"part", "rollback"}});
     out.family("potluck_speculation_lost_seconds_total", Kind::kCounter,
                "Time lost against no drafts, of answers that lost");
     out.sample(totals.lost);

@@ -354,7 +354,7 @@ void CoordinatorService::Impl::start_pipeline(const Plan& plan) {
 void CoordinatorService::Impl::stop_pipeline(const StopPipeline& stop) {
     ends.close();
     scheduler.set_time(time_now());
-    scheduler.suspend();
+    scheduler.suspend(stop.planned);
     SchedulerActions none;
     scheduler.cancel(kWarmUp, none);
     if (stop.planned) return log::info("the pipeline stops: {}", stop.reason.message);
@@ -464,9 +464,9 @@ void CoordinatorService::Impl::on_result(std::span<const std::byte> frame) {
     if (deployment.state() == DeploymentState::kWarming) {
         deployment.on_warm(epoch);
         const auto counters = scheduler.counters();
-        if (counters.losses > 0) {
-            log::info("after {} changes of the pipeline {} rows were fed again and {} kept",
-                      counters.losses, counters.rows_recomputed, counters.rows_kept);
+        if (counters.rows_recomputed + counters.rows_kept > 0) {
+            log::info("{} rows were computed again so far, {} kept", counters.rows_recomputed,
+                      counters.rows_kept);
         }
         if (events.on_ready) events.on_ready(plan, knowledge->reached());
     }

@@ -37,15 +37,16 @@ void NodeCertificates::wait() {
 
 void NodeCertificates::look() {
     const std::uint64_t stamp = options_.registry->stamp();
-    if (std::exchange(stamp_, stamp) == stamp) return;
-    std::set<std::string> names;
-    const auto read = options_.registry->change([&](security::Enrolments& enrolments) {
-        names.insert(enrolments.revoked.begin(), enrolments.revoked.end());
-        return Status{};
-    });
-    if (!read)
-        return log::failure("who is revoked cannot be read, and stays as it was: {}",
-                            read.error().message);
+    if (stamp_ == stamp) return;
+    const auto enrolments = options_.registry->read();
+    if (!enrolments) {
+        if (std::exchange(last_problem_, enrolments.error().message) != enrolments.error().message)
+            log::failure("who is revoked cannot be read, and stays as it was: {}", last_problem_);
+        return;
+    }
+    last_problem_.clear();
+    stamp_ = stamp;
+    std::set<std::string> names(enrolments->revoked.begin(), enrolments->revoked.end());
     proto::Control message;
     for (const auto& name : names)
         message.mutable_revoked()->add_node_names(name);
@@ -72,26 +73,23 @@ void NodeCertificates::renew_own() {
 }
 
 proto::Control NodeCertificates::renew(const std::string& name, const proto::Renew& request) {
-    std::string certificate;
     // As it is written now, not as it was when we looked last.
-    const auto signed_now =
-        options_.registry->change([&](security::Enrolments& enrolments) -> Status {
-            if (enrolments.is_revoked(name))
-                return error(ErrorCode::kInvalidArgument,
-                             "the certificate of " + name + " is revoked");
-            POTLUCK_ASSIGN(certificate,
-                           security::sign_request(options_.authority, request.request(),
-                                                  {security::Role::kWorker, name},
-                                                  system_clock::now(), options_.validity));
-            return {};
-        });
+    const auto enrolments = options_.registry->read();
+    const auto certificate = [&]() -> Result<std::string> {
+        if (!enrolments) return tl::make_unexpected(enrolments.error());
+        if (enrolments->is_revoked(name))
+            return error(ErrorCode::kInvalidArgument, "the certificate of " + name + " is revoked");
+        return security::sign_request(options_.authority, request.request(),
+                                      {security::Role::kWorker, name}, system_clock::now(),
+                                      options_.validity);
+    }();
     proto::Control answer;
-    if (signed_now) {
+    if (certificate) {
         log::info("the certificate of {} is renewed", name);
-        answer.mutable_renewed()->set_certificate(certificate);
+        answer.mutable_renewed()->set_certificate(*certificate);
     } else {
-        log::warning("the certificate of {} is not renewed: {}", name, signed_now.error().message);
-        answer.mutable_renewed()->set_refused(proto::to_utf8(signed_now.error().message));
+        log::warning("the certificate of {} is not renewed: {}", name, certificate.error().message);
+        answer.mutable_renewed()->set_refused(proto::to_utf8(certificate.error().message));
     }
     return answer;
 }

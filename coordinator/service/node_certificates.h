@@ -55,7 +55,8 @@ class NodeCertificates {
     NodeCertificatesOptions options_;
     boost::asio::steady_timer timer_;
     std::function<void()> on_change_;
-    std::uint64_t stamp_ = 0;
+    std::uint64_t stamp_ = 0;   ///< of what was read last
+    std::string last_problem_;  ///< said once
     security::Renewal own_;
     proto::Control revoked_;
 };

@@ -163,12 +163,13 @@ Bet bet_ahead(std::span<const Chance> chances, const SpeculationCosts& costs,
 }
 
 double possible_gain(const SpeculationCosts& costs, const CostCorrections& corrections,
-                     std::size_t most, nanoseconds per_draft) {
-    const std::vector<Chance> right(most, Chance{1, 1});
-    const BetLimits limits{
-        .most = most, .allowance = nanoseconds::max(), .always = true, .per_draft = per_draft};
-    return std::max(bet_together(right, costs, corrections, limits).gain,
-                    bet_ahead(right, costs, corrections, limits).gain);
+                     std::span<const Chance> sure, nanoseconds per_draft) {
+    const BetLimits limits{.most = sure.size(),
+                           .allowance = nanoseconds::max(),
+                           .always = true,
+                           .per_draft = per_draft};
+    return std::max(bet_together(sure, costs, corrections, limits).gain,
+                    bet_ahead(sure, costs, corrections, limits).gain);
 }
 
 }  // namespace potluck::coordinator

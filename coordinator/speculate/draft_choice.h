@@ -70,8 +70,8 @@ Bet bet_ahead(std::span<const Chance> chances, const SpeculationCosts& costs,
 /// Jobs in flight that keep the slowest stage busy, if (sum of stages and links) / slowest is
 /// `jobs`. One that waits before the first stage is no loss: a cancel reaches it before it begins.
 std::size_t window_of(double jobs);
-/// The most that drafts of at most `most` tokens could bring if all were right.
+/// The most that drafts could bring of which all are right: `sure` has that chance for each token.
 double possible_gain(const SpeculationCosts& costs, const CostCorrections& corrections,
-                     std::size_t most, nanoseconds per_draft = {});
+                     std::span<const Chance> sure, nanoseconds per_draft = {});
 
 }  // namespace potluck::coordinator

@@ -59,6 +59,10 @@ struct Source {
         return std::span<const TokenId>(guess.tokens).subspan(scored);
     }
     std::uint32_t evidence() const { return guess.evidence + static_cast<std::uint32_t>(scored); }
+    void forget() {
+        guess.clear();
+        scored = 0;
+    }
 };
 
 struct Sequence {
@@ -108,6 +112,7 @@ class Speculator final : public Speculation {
   public:
     explicit Speculator(const SpeculatorOptions& options) : options_(options) {
         options_.longest_draft = std::max<std::size_t>(options_.longest_draft, 1);
+        sure_.assign(options_.longest_draft, Chance{1, 1});
         for (const auto* kind : drafters::drafter_kinds()) {
             if (kind->for_tests && !options_.test_drafters) continue;
             auto drafter = kind->make(options_.drafters);
@@ -138,6 +143,9 @@ class Speculator final : public Speculation {
                                        std::size_t tokens);
     bool may_pay(const Source& source, Sequence& s);
     void weigh_cost(Sequence& s, std::size_t most, const SpeculationCosts& costs) const;
+    std::span<const Chance> sure(std::size_t tokens) const {
+        return std::span(sure_).first(std::min(tokens, sure_.size()));
+    }
     std::optional<Offer> best_offer(Sequence& s, std::span<const TokenId> under_way,
                                     std::size_t most, const SpeculationCosts& costs,
                                     bool can_change);
@@ -152,6 +160,7 @@ class Speculator final : public Speculation {
     CostCorrections corrections_;
     std::unordered_map<std::uint64_t, Sequence> sequences_;
     std::vector<Chance> chances_;
+    std::vector<Chance> sure_;  ///< of tokens that are right
     Proposal extension_;
 };
 
@@ -226,13 +235,9 @@ void Speculator::observe(std::uint64_t number, std::span<const TokenId> tokens) 
         for (const TokenId token : tokens) {
             if (source.scored >= guess.tokens.size()) break;
             const bool right = guess.tokens[source.scored] == token;
-            arm.calibration.observe(source.cells, guess.origin,
-                                    guess.evidence + static_cast<std::uint32_t>(source.scored),
-                                    right);
+            arm.calibration.observe(source.cells, guess.origin, source.evidence(), right);
             ++source.scored;
-            if (right) continue;
-            guess.clear();
-            source.scored = 0;
+            if (!right) source.forget();
         }
         if (!arm.kind->patient) arm.drafter->observe(number, tokens);
     }
@@ -279,8 +284,7 @@ std::size_t Speculator::look(std::uint64_t number, Sequence& s) {
     for (auto& source : s.sources) {
         if (!source.drafts) continue;
         if (source.is_dear && ++source.too_dear % kTooDear != 0) {
-            source.guess.clear();
-            source.scored = 0;
+            source.forget();
             continue;
         }
         guess(number, source);
@@ -301,8 +305,7 @@ void Speculator::in_vain(std::uint64_t number, Sequence& s, Why why) {
 /// What a drafter says behind the certain tokens; scored when they come.
 void Speculator::guess(std::uint64_t number, Source& source) {
     if (source.evidence() >= kSettled && source.rest().size() >= kEnoughLeft) return;
-    source.guess.clear();
-    source.scored = 0;
+    source.forget();
     arms_[source.arm].drafter->propose(number, {}, options_.longest_draft, source.guess);
 }
 
@@ -342,7 +345,7 @@ void Speculator::weigh_cost(Sequence& s, std::size_t most, const SpeculationCost
     for (auto& source : s.sources) {
         const auto cost = arms_[source.arm].drafter->cost_per_token();
         source.is_dear = !s.named && cost > nanoseconds{} &&
-                         possible_gain(costs, corrections_, most, cost) < 1 + options_.margin;
+                         possible_gain(costs, corrections_, sure(most), cost) < 1 + options_.margin;
     }
 }
 
@@ -438,7 +441,7 @@ Draft Speculator::propose(std::uint64_t number, std::span<const TokenId> under_w
     weigh_cost(s, most, costs);
     const auto offer = best_offer(s, under_way, most, costs, under_way.empty());
     if (!offer) {
-        const bool could = possible_gain(costs, corrections_, most) >= 1 + options_.margin;
+        const bool could = possible_gain(costs, corrections_, sure(most)) >= 1 + options_.margin;
         in_vain(number, s, could ? Why::kUnsure : Why::kCosts);
         return {};
     }

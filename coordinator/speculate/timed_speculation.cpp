@@ -20,6 +20,10 @@ class TimedSpeculation final : public Speculation {
         const Timer timer(*this, spent_[number]);
         inner_->observe(number, tokens);
     }
+    std::size_t considers(std::uint64_t number, std::size_t most) override {
+        const Timer timer(*this, spent_[number]);
+        return inner_->considers(number, most);
+    }
     Draft propose(std::uint64_t number, std::span<const TokenId> under_way, std::size_t most,
                   const SpeculationCosts& costs) override {
         const Timer timer(*this, spent_[number]);

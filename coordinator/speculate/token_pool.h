@@ -54,10 +54,10 @@ class TokenPool {
 
   private:
     struct Slot {
-        TokenId next = -1;
+        TokenId next = 0;
         std::uint16_t print = 0;
         std::uint8_t generation = 0;
-        std::uint8_t used = 0;
+        std::uint8_t used = 0;  ///< 0: empty
     };
     static_assert(sizeof(Slot) == 8);
     static std::uint16_t print_of(std::uint64_t hash) { return static_cast<std::uint16_t>(hash); }

@@ -16,6 +16,7 @@
 #include "kernels/cpu/fused_ops.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/cpu/weight_kernels.h"
+#include "kernels/cpu/weights.h"
 
 namespace potluck::kernels::cpu {
 namespace {
@@ -71,7 +72,7 @@ template <typename Args,
           Status (*kOp)(ThreadPool&, const FloatKernels&, QuantizeKernel, const Args&)>
 Status fused_op(Stream& stream, const Args& args) {
     Core& core = core_of(stream);
-    return kOp(core.pool, core.floats, core.weights.quantize_blocks, args);
+    return kOp(core.pool, core.floats, core.weights.quantize, args);
 }
 
 Status embed_op(Stream& stream, const EmbedArgs& args) {
@@ -88,7 +89,7 @@ Status quantize_op(Stream& stream, const QuantizeArgs& args) {
     POTLUCK_TRY(require(args.columns > 0 && args.columns % 32 == 0, "quantize",
                         "columns are no multiple of 32"));
     Core& core = core_of(stream);
-    core.weights.quantize(core.pool, args);
+    quantize_rows(core.pool, args, core.weights.quantize);
     return {};
 }
 
@@ -144,7 +145,7 @@ class CpuDevice final : public Device {
     std::string arithmetic_class() const override { return "cpu-2"; }
 
     Result<std::unique_ptr<Buffer>> allocate(std::size_t bytes) override {
-        return allocate_memory(bytes);
+        return allocate_memory(bytes, n_buffers_++);
     }
     std::size_t free_bytes() const override { return available_memory(); }
 
@@ -183,6 +184,7 @@ class CpuDevice final : public Device {
   private:
     Core core_;
     bool repack_;
+    std::size_t n_buffers_ = 0;  ///< allocated so far
 };
 
 /// Cores that this process may run on.

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <charconv>
 #include <limits>
 #include <new>
@@ -101,21 +100,18 @@ tl::unexpected<Error> too_little(std::size_t bytes) {
         fmt::format("{} bytes of memory asked for, {} are free", bytes, available_memory()));
 }
 
-/// Buffers that are filled side by side, as the caches of all layers are, must not all reach their
-/// next huge page at once: the system clears 2 MiB for each, a quarter of a second for 56 of them.
-/// So each begins elsewhere in its first huge page; 13 steps of 32 visit every place in turn.
-std::size_t next_place() {
-    static std::atomic<std::size_t> count{0};
+/// Behind the border of a huge page; 13 steps of 32 visit every place in turn.
+std::size_t place_of(std::size_t number) {
     constexpr std::size_t kPlaces = 32;
-    return count.fetch_add(13, std::memory_order_relaxed) % kPlaces * (kHugePage / kPlaces);
+    return number * 13 % kPlaces * (kHugePage / kPlaces);
 }
 
 /// A mapping of its own: a KV pool takes what is used of it, not what it may come to, and a start
 /// does not wait for gigabytes of zeros.
-Result<std::unique_ptr<Buffer>> map(std::size_t bytes) {
-    const std::size_t taken = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+Result<std::unique_ptr<Buffer>> map(std::size_t bytes, std::size_t place) {
+    const std::size_t taken = (place + bytes + kHugePage - 1) / kHugePage * kHugePage;
     if (taken < bytes || taken > available_memory()) return too_little(bytes);
-    auto pages = PageMapping::map(bytes, true, next_place());
+    auto pages = PageMapping::map(bytes, true, place);
     if (!pages) return too_little(bytes);
     return std::make_unique<MappedBuffer>(std::move(*pages));
 }
@@ -143,8 +139,8 @@ std::size_t available_memory() {
                     cgroups_room());
 }
 
-Result<std::unique_ptr<Buffer>> allocate_memory(std::size_t bytes) {
-    if (bytes >= kMapFrom) return map(bytes);
+Result<std::unique_ptr<Buffer>> allocate_memory(std::size_t bytes, std::size_t number) {
+    if (bytes >= kMapFrom) return map(bytes, place_of(number));
     try {
         return std::make_unique<HeapBuffer>(bytes);
     } catch (const std::bad_alloc&) {

@@ -17,11 +17,6 @@ std::size_t activation_bytes(ActivationForm form, std::size_t rows, std::size_t 
     return groups * kActivationGroup * (columns / 32) * sizeof(ActivationBlock);
 }
 
-template <QuantizeKernel kKernel>
-void quantize(ThreadPool& pool, const QuantizeArgs& args) {
-    quantize_rows(pool, args, kKernel);
-}
-
 template <const VectorKernels& kKernels>
 void matmul(ThreadPool& pool, std::span<const MatmulArgs> products) {
     matmul_vector(pool, products, kKernels);
@@ -31,27 +26,25 @@ constexpr WeightKernels kScalar = {.pack = pack_scalar,
                                    .keep = keep_scalar,
                                    .packed_bytes = packed_bytes_scalar,
                                    .activation_bytes = activation_bytes,
-                                   .quantize = quantize<quantize_scalar>,
-                                   .quantize_blocks = quantize_scalar,
+                                   .quantize = quantize_scalar,
                                    .matmul = matmul_scalar,
                                    .embed = embed_rows,
                                    .unsupported = unsupported_weight};
 
-template <const VectorKernels& kKernels, QuantizeKernel kQuantize>
+template <const VectorKernels& kKernels>
 constexpr WeightKernels vector_table() {
     return {.pack = pack_vector,
             .keep = keep_vector,
             .packed_bytes = packed_bytes_vector,
             .activation_bytes = activation_bytes,
-            .quantize = quantize<kQuantize>,
-            .quantize_blocks = kQuantize,
+            .quantize = kKernels.quantize,
             .matmul = matmul<kKernels>,
             .embed = embed_rows,
             .unsupported = unsupported_weight};
 }
 
-constexpr WeightKernels kAvx2 = vector_table<kAvx2Kernels, quantize_avx2>();
-constexpr WeightKernels kAvx512 = vector_table<kAvx512Kernels, quantize_avx512>();
+constexpr WeightKernels kAvx2 = vector_table<kAvx2Kernels>();
+constexpr WeightKernels kAvx512 = vector_table<kAvx512Kernels>();
 
 }  // namespace
 

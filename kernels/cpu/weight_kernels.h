@@ -37,8 +37,7 @@ struct WeightKernels {
     std::size_t (*packed_bytes)(TensorType type, std::size_t columns, std::size_t rows) = nullptr;
     std::size_t (*activation_bytes)(ActivationForm form, std::size_t rows,
                                     std::size_t columns) = nullptr;
-    void (*quantize)(ThreadPool& pool, const QuantizeArgs& args) = nullptr;
-    QuantizeKernel quantize_blocks = nullptr;  ///< what quantize() does in a task
+    QuantizeKernel quantize = nullptr;  ///< what quantize_rows() does in a task
     /// Products of the same rows: their work is shared out together.
     void (*matmul)(ThreadPool& pool, std::span<const MatmulArgs> products) = nullptr;
     void (*embed)(ThreadPool& pool, const EmbedArgs& args) = nullptr;

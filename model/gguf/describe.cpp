@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
+#include "base/printable.h"
 #include "model/gguf/reader.h"
 #include "model/gguf/shard.h"
-#include "model/gguf/text.h"
 
 namespace potluck::model::gguf {
 namespace {

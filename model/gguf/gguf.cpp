@@ -8,12 +8,12 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/printable.h"
 #include "model/gguf/mapped_file.h"
 #include "model/gguf/name_index.h"
 #include "model/gguf/reader.h"
 #include "model/gguf/shard.h"
 #include "model/gguf/split_name.h"
-#include "model/gguf/text.h"
 
 namespace potluck::model::gguf {
 

@@ -9,10 +9,10 @@
 #include <string>
 #include <utility>
 
+#include "base/printable.h"
 #include "base/tensor_type.h"
 #include "model/gguf/checked.h"
 #include "model/gguf/reader.h"
-#include "model/gguf/text.h"
 
 namespace potluck::model::gguf {
 namespace {

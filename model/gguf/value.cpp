@@ -2,9 +2,9 @@
 
 #include <string>
 
+#include "base/printable.h"
 #include "model/gguf/gguf.h"
 #include "model/gguf/shard.h"
-#include "model/gguf/text.h"
 
 namespace potluck::model::gguf {
 

@@ -9,10 +9,10 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/printable.h"
 #include "model/gguf/checked.h"
 #include "model/gguf/reader.h"
 #include "model/gguf/shard.h"
-#include "model/gguf/text.h"
 
 namespace potluck::model::gguf {
 namespace {

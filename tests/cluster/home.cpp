@@ -9,6 +9,7 @@
 #include "coordinator/speculate/speculator.h"
 #include "coordinator/store/store.h"
 #include "kernels/cpu/cpu_device.h"
+#include "tests/support/run_until.h"
 #include "tests/support/tiny_model.h"
 
 namespace potluck::test {
@@ -47,7 +48,7 @@ Home::Home(const HomeOptions& options)
     standing_ = std::make_shared<security::Standing>(
         must(security::issue(authority_, {Role::kCoordinator, {}}, system_clock::now())));
     desk_ = std::make_unique<coordinator::EnrolmentDesk>(
-        loop_, authority_, std::make_unique<MemoryRegistry>(registry_), options.validity);
+        loop_, authority_, std::make_unique<MemoryRegistry>(registry_));
     transport_ = must(transport::make_tls_transport(
         loop_, {.standing = standing_, .on_anonymous = [this](auto connection) {
                     desk_->accept(std::move(connection));
@@ -57,7 +58,6 @@ Home::Home(const HomeOptions& options)
                    .authority = authority_,
                    .registry = std::make_unique<MemoryRegistry>(registry_),
                    .standing = standing_,
-                   .validity = options.validity,
                    .cut = [this] { transport_->cut_revoked(); }});
     coordinator::CoordinatorOptions settings;
     settings.model_path = std::string(POTLUCK_SOURCE_DIR) + "/models/tiny-coder-q8_0.gguf";
@@ -135,12 +135,7 @@ void Home::revoke(const std::string& name) {
 }
 
 bool Home::run_until(const std::function<bool()>& condition, std::chrono::seconds patience) {
-    const auto end = std::chrono::steady_clock::now() + patience;
-    while (!condition() && std::chrono::steady_clock::now() < end) {
-        loop_.restart();
-        loop_.run_one_for(std::chrono::milliseconds(20));
-    }
-    return condition();
+    return test::run_until(loop_, condition, patience);
 }
 
 std::shared_ptr<Answer> Home::ask(const std::string& prompt, std::uint32_t tokens) {

@@ -7,7 +7,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +31,7 @@ class MemoryRegistry final : public security::Registry {
     };
     explicit MemoryRegistry(std::shared_ptr<Kept> kept) : kept_(std::move(kept)) {}
     Status change(const std::function<Status(security::Enrolments&)>& edit) override;
+    Result<security::Enrolments> read() const override { return kept_->enrolments; }
     std::uint64_t stamp() const override { return kept_->changes; }
 
   private:
@@ -46,9 +46,8 @@ struct Answer {
 };
 
 struct HomeOptions {
-    std::uint32_t workers = 2;                                ///< that are waited for
-    proto::WireVersions wire = proto::wire_versions();        ///< of the coordinator
-    std::chrono::seconds validity = security::kNodeValidity;  ///< of certificates that it renews
+    std::uint32_t workers = 2;                          ///< that are waited for
+    proto::WireVersions wire = proto::wire_versions();  ///< of the coordinator
 };
 
 class Home {
@@ -63,7 +62,6 @@ class Home {
     };
     void add_worker(const std::string& name, const WorkerOptions& options);
     void add_worker(const std::string& name) { add_worker(name, WorkerOptions()); }
-    void remove_worker(const std::string& name) { workers_.erase(name); }
     /// As `potluck nodes revoke`.
     void revoke(const std::string& name);
 

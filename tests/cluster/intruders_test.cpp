@@ -18,6 +18,7 @@
 
 #include "base/rng.h"
 #include "tests/cluster/home.h"
+#include "tests/support/run_until.h"
 #include "transport/address.h"
 #include "worker/service/enrol.h"
 
@@ -83,15 +84,6 @@ class Listener final : public transport::Receiver {
   private:
     Counts& counts_;
 };
-
-bool run_until(asio::io_context& loop, const std::function<bool()>& done) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!done() && std::chrono::steady_clock::now() < end) {
-        loop.restart();
-        loop.run_one_for(std::chrono::milliseconds(20));
-    }
-    return done();
-}
 
 /// One visit at the desk, as a machine that joins, with a dozen damaged frames.
 void visit(const std::string& address, const security::Fingerprint& authority, FrameSource& frames,

@@ -7,7 +7,6 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <latch>
 #include <string>
 #include <thread>
@@ -55,15 +54,6 @@ class KeysFile {
   private:
     std::string path_;
 };
-
-bool eventually(const std::function<bool()>& condition) {
-    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (std::chrono::steady_clock::now() < until) {
-        if (condition()) return true;
-        std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    return false;
-}
 
 std::string body(int max_tokens, const std::string& prompt = "def add(a, b):\n") {
     return boost::json::serialize(boost::json::object{

@@ -3,9 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
-#include <functional>
 #include <string>
-#include <thread>
 
 #include <boost/json.hpp>
 
@@ -14,19 +12,8 @@
 namespace potluck::integration {
 namespace {
 
-using std::chrono::steady_clock;
-
 bool gone(int pid) {
     return ::kill(pid, 0) != 0;
-}
-
-bool eventually(const std::function<bool()>& condition) {
-    const auto until = steady_clock::now() + std::chrono::seconds(20);
-    while (steady_clock::now() < until) {
-        if (condition()) return true;
-        std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    return false;
 }
 
 TEST(ClusterLife, StartsAnswersAndStopsAll) {

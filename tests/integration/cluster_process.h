@@ -4,6 +4,7 @@
 // answers on a port of its own.
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -28,6 +29,12 @@ struct HttpAnswer {
     std::string body;
     std::map<std::string, std::string> headers;  ///< names in lower case
 };
+
+/// Waits until this holds; false if it took too long.
+bool eventually(const std::function<bool()>& condition);
+
+/// Without the ends of lines behind it.
+std::string trimmed(std::string text);
 
 /// A port of 127.0.0.1 that nobody has now.
 std::uint16_t free_port();

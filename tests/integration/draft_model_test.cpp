@@ -9,105 +9,47 @@
 #include <filesystem>
 #include <fstream>
 #include <future>
-#include <map>
-#include <sstream>
 #include <string>
 #include <vector>
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/read_until.hpp>
-#include <boost/asio/streambuf.hpp>
-#include <boost/asio/write.hpp>
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
-
+#include "asking.h"
 #include "cluster_process.h"
 #include "stream_client.h"
+#include "tests/support/samples.h"
 #include "tests/support/tiny_model.h"
 
 namespace potluck::integration {
 namespace {
 
 namespace fs = std::filesystem;
-namespace json = boost::json;
+using testing::EndsWith;
 using testing::HasSubstr;
 
-const std::string kBundled = POTLUCK_SOURCE_DIR "/models/tiny-coder-q8_0.gguf";
+constexpr int kTokens = 48;
 
-/// The bundled model as its own draft model and, where it is there, a smaller one.
-std::vector<std::string> draft_models() {
-    std::vector<std::string> all = {kBundled};
-    const std::string small = POTLUCK_SOURCE_DIR "/../shared/models/tiny-coder-draft-q8_0.gguf";
-    if (fs::exists(small)) all.push_back(small);
-    return all;
+std::string small_model() {
+    return POTLUCK_SOURCE_DIR "/../shared/models/tiny-coder-draft-q8_0.gguf";
 }
 
 std::vector<std::string> prompts() {
-    return {
-        "<|im_start|>user\nRename `items` to `things`:\n```python\n"
-        "def total(items, rate):\n    result = 0\n    for item in items:\n"
-        "        result += item.price * rate\n    return result\n```<|im_end|>\n"
-        "<|im_start|>assistant\n",
-        "import os\n", "def add(a, b):\n"};
-}
-
-struct Answer {
-    std::string text;
-    json::object speculation;
-    std::int64_t figure(const char* name) const {
-        return speculation.contains(name) ? speculation.at(name).to_number<std::int64_t>() : 0;
-    }
-};
-
-Answer ask(const Cluster& cluster, const std::string& prompt, double temperature,
-           const std::string& speculation) {
-    const json::object body = {{"prompt", prompt},
-                               {"max_tokens", 48},
-                               {"temperature", temperature},
-                               {"seed", 11},
-                               {"speculation", speculation}};
-    const auto answer = cluster.post("/v1/completions", json::serialize(body));
-    if (answer.status != 200) return {"error: " + answer.body, {}};
-    const auto parsed = json::parse(answer.body).as_object();
-    const auto& usage = parsed.at("usage").as_object();
-    return {std::string(parsed.at("choices").at(0).at("text").as_string()),
-            usage.contains("speculation") ? usage.at("speculation").as_object() : json::object{}};
+    return {edit_prompt("items", "things"), "import os\n", "def add(a, b):\n"};
 }
 
 /// Asks for a stream and hangs up in the middle of it.
 void hang_up(const Cluster& cluster, const std::string& prompt) {
-    boost::asio::io_context loop;
-    boost::asio::ip::tcp::socket socket(loop);
-    socket.connect({boost::asio::ip::address_v4::loopback(), cluster.port()});
-    const std::string body = json::serialize(json::object{{"prompt", prompt},
-                                                          {"max_tokens", 400},
-                                                          {"temperature", 0},
-                                                          {"ignore_eos", true},
-                                                          {"stream", true},
-                                                          {"speculation", "draft_model"}});
-    boost::asio::write(socket,
-                       boost::asio::buffer("POST /v1/completions HTTP/1.0\r\nContent-Length: " +
-                                           std::to_string(body.size()) + "\r\n\r\n" + body));
-    boost::asio::streambuf buffer;
-    for (int event = 0; event < 5; ++event)
-        buffer.consume(boost::asio::read_until(socket, buffer, "\n\n"));
-}
-
-std::map<std::string, double> metrics(const Cluster& cluster) {
-    std::map<std::string, double> found;
-    std::istringstream lines(cluster.get("/metrics").body);
-    for (std::string line; std::getline(lines, line);) {
-        const auto space = line.rfind(' ');
-        if (!line.starts_with('#'))
-            found[line.substr(0, space)] = std::stod(line.substr(space + 1));
-    }
-    return found;
+    StreamClient stream(cluster.port(), fields({.prompt = prompt,
+                                                .speculation = "draft_model",
+                                                .max_tokens = 400,
+                                                .ignore_eos = true}));
+    EXPECT_TRUE(eventually([&] { return stream.pieces() >= 5; }));
+    stream.hang_up();
+    EXPECT_THAT(stream.answer(), EndsWith("|cut off"));
 }
 
 class DraftModels : public testing::TestWithParam<std::string> {};
 
 TEST_P(DraftModels, ChangeNoToken) {
+    if (!fs::exists(GetParam())) GTEST_SKIP() << GetParam() << " is not there";
     Cluster cluster({"--workers", "2", "--threads", "1", "--pace", "4ms", "--speculation", "off",
                      "--draft-model", GetParam()});
     ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output();
@@ -115,12 +57,12 @@ TEST_P(DraftModels, ChangeNoToken) {
     for (const double temperature : {0.0, 0.8}) {
         std::vector<std::string> plain;
         for (const auto& prompt : prompts()) {
-            plain.push_back(ask(cluster, prompt, temperature, "off").text);
+            plain.push_back(ask(cluster, {prompt, temperature, "off", kTokens}).text);
             EXPECT_GT(plain.back().size(), 10U) << plain.back();
         }
         for (const char* drafter : {"draft_model", "auto"}) {
             for (std::size_t i = 0; i < plain.size(); ++i) {
-                const auto answer = ask(cluster, prompts()[i], temperature, drafter);
+                const auto answer = ask(cluster, {prompts()[i], temperature, drafter, kTokens});
                 EXPECT_EQ(answer.text, plain[i]) << drafter << ", " << i;
                 drafted += answer.figure("drafted");
                 accepted += answer.figure("accepted");
@@ -131,8 +73,8 @@ TEST_P(DraftModels, ChangeNoToken) {
         std::vector<std::future<Answer>> together;
         for (std::size_t i = 0; i < 2 * plain.size(); ++i) {
             together.push_back(std::async(std::launch::async, [&, i] {
-                return ask(cluster, prompts()[i % plain.size()], temperature,
-                           i % 3 == 2 ? "auto" : "draft_model");
+                return ask(cluster, {prompts()[i % plain.size()], temperature,
+                                     i % 3 == 2 ? "auto" : "draft_model", kTokens});
             }));
         }
         hang_up(cluster, prompts()[2]);
@@ -147,30 +89,29 @@ TEST_P(DraftModels, ChangeNoToken) {
     // machine's affair.
     std::printf("%s: %ld of %ld drafted rows right\n", GetParam().c_str(),
                 static_cast<long>(accepted), static_cast<long>(drafted));
-    const auto told = metrics(cluster);
-    EXPECT_GE(told.at("potluck_speculation_drafted_total"), static_cast<double>(drafted));
-    EXPECT_GE(told.at("potluck_speculation_accepted_total"), static_cast<double>(accepted));
-    EXPECT_GE(told.at("potluck_rows_total{kind=\"drafted\"}"),
-              told.at("potluck_speculation_drafted_total"));
+    const auto told = test::samples(cluster.get("/metrics").body);
+    const auto total = [&](const char* name) { return std::stod(told.at(name)); };
+    EXPECT_GE(total("potluck_speculation_drafted_total"), static_cast<double>(drafted));
+    EXPECT_GE(total("potluck_speculation_accepted_total"), static_cast<double>(accepted));
+    EXPECT_GE(total("potluck_rows_total{kind=\"drafted\"}"),
+              total("potluck_speculation_drafted_total"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, DraftModels, testing::ValuesIn(draft_models()),
+// The bundled model as its own draft model, and a smaller one.
+INSTANTIATE_TEST_SUITE_P(Models, DraftModels, testing::Values(bundled_model(), small_model()),
                          [](const auto& test) { return "n" + std::to_string(test.index); });
 
 TEST(DraftModel, AMachineThatGoesIsNotMissed) {
     Cluster cluster({"--workers", "2", "--threads", "1", "--pace", "4ms", "--speculation",
-                     "draft_model", "--draft-model", kBundled});
+                     "draft_model", "--draft-model", bundled_model()});
     ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output();
-    const std::string question =
-        R"("prompt":"class Queue:\n    def __init__","temperature":0,"max_tokens":150,)"
-        R"("ignore_eos":true)";
-    const std::string expected =
-        StreamClient(cluster.port(), question + R"(,"speculation":"off")").answer();
-    StreamClient stream(cluster.port(), question);
-    while (stream.pieces() < 10 && !stream.ended())
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    const Question question{
+        .prompt = "class Queue:\n    def __init__", .max_tokens = 1000, .ignore_eos = true};
+    StreamClient stream(cluster.port(), fields(question));
+    ASSERT_TRUE(eventually([&] { return stream.pieces() >= 3; }));
     ::kill(cluster.worker_pids().at(1), SIGKILL);
-    EXPECT_EQ(stream.answer(), expected) << cluster.output();
+    EXPECT_FALSE(stream.ended()) << "too short to show anything";
+    EXPECT_EQ(stream.answer(), answer_alone(question) + "|length") << cluster.output();
 }
 
 TEST(DraftModel, AnotherVocabularyIsRefused) {
@@ -208,8 +149,8 @@ TEST(StaticTable, IsMadeAndUsed) {
         Cluster cluster({"--workers", "1", "--lookup-cache-static", table.string()});
         ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output();
         for (const auto& prompt : prompts()) {
-            EXPECT_EQ(ask(cluster, prompt, 0, "ngram_cache").text,
-                      ask(cluster, prompt, 0, "off").text);
+            EXPECT_EQ(ask(cluster, {prompt, 0, "ngram_cache", kTokens}).text,
+                      ask(cluster, {prompt, 0, "off", kTokens}).text);
         }
     }
     { std::ofstream(table, std::ios::app) << "x"; }

@@ -4,12 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <future>
 #include <iterator>
 #include <regex>
@@ -22,6 +20,7 @@
 #include <boost/json.hpp>
 
 #include "cluster_process.h"
+#include "machines.h"
 
 namespace potluck::integration {
 namespace {
@@ -31,45 +30,12 @@ using boost::asio::ip::tcp;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-std::string trimmed(std::string text) {
-    while (!text.empty() && (text.back() == '\n' || text.back() == ' '))
-        text.pop_back();
-    return text;
-}
-
-class Join : public ::testing::Test {
+class Join : public Machines {
   protected:
-    void SetUp() override {
-        std::string pattern = (fs::temp_directory_path() / "potluck-join-XXXXXX").string();
-        ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-        root_ = pattern;
-        address_ = "127.0.0.1:" + std::to_string(free_port());
-    }
-    void TearDown() override { fs::remove_all(root_); }
-
-    std::string dir(const std::string& name) const { return root_ + "/" + name; }
-    /// A cluster in dir(name), which is to be at address_; its first token.
-    std::string init(const std::string& name) {
-        const auto made = run_program({"init", "--dir", dir(name), "--address", address_});
-        EXPECT_EQ(made.exit_code, 0) << made.err;
-        return trimmed(made.out);
-    }
     std::string new_token(const std::string& name, const std::vector<std::string>& more = {}) {
         std::vector<std::string> arguments = {"token", "new", "--dir", dir(name)};
         arguments.insert(arguments.end(), more.begin(), more.end());
         return trimmed(run_program(arguments).out);
-    }
-    std::vector<std::string> coordinator(int workers) const {
-        // Each is to have a part in the answers, however fast the other one is.
-        return {"--dir",    dir("home"), "--listen", address_, "--workers", std::to_string(workers),
-                "--use-all"};
-    }
-    std::vector<std::string> worker(const std::string& name, const std::string& token = {}) const {
-        std::vector<std::string> arguments = {"worker",      "--dir",     dir(name),
-                                              "--name",      name,        "--listen",
-                                              "127.0.0.1:0", "--threads", "1"};
-        if (!token.empty()) arguments.insert(arguments.end(), {"--join", token});
-        return arguments;
     }
     /// What a worker says that should not get in.
     std::string refusal(const std::string& name, const std::string& token) {
@@ -87,8 +53,6 @@ class Join : public ::testing::Test {
         std::ofstream(file) << std::regex_replace(text, std::regex("\"expires\":[0-9]+"),
                                                   "\"expires\":1");
     }
-    std::string root_;
-    std::string address_;
 };
 
 TEST_F(Join, AClusterIsSetUpWithTokensAndComesBackWithoutThem) {
@@ -242,13 +206,10 @@ TEST_F(Join, ARevokedMachineIsShutOutAtOnceAndForGood) {
 
 TEST_F(Join, CertificatesAreRenewedWhileTheyServe) {
     const std::string token = init("home");
-    auto arguments = coordinator(1);
-    arguments.insert(arguments.end(), {"--certificate-hours", "0.002", "--verbose"});  // 7.2 s
-    Cluster cluster(arguments, "coordinator");
+    Cluster cluster(coordinator(1, {"--certificate-hours", "0.002", "--verbose"}),  // 7.2 s
+                    "coordinator");
     ASSERT_TRUE(cluster.wait_for("listening at")) << cluster.output();
-    auto of_attic = worker("attic", token);
-    of_attic.emplace_back("--verbose");
-    Process attic(of_attic);
+    Process attic(worker("attic", token, {"--verbose"}));
     ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output() << attic.output();
     const auto kept = [&] {
         std::ifstream in(dir("attic") + "/worker.json");

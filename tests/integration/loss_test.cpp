@@ -5,31 +5,18 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
-#include <filesystem>
-#include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "cluster_process.h"
+#include "machines.h"
 #include "stream_client.h"
 
 namespace potluck::integration {
 namespace {
 
-using std::chrono::steady_clock;
 using ::testing::HasSubstr;
-namespace fs = std::filesystem;
-
-bool eventually(const std::function<bool()>& condition) {
-    const auto until = steady_clock::now() + std::chrono::seconds(30);
-    while (steady_clock::now() < until) {
-        if (condition()) return true;
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-    return false;
-}
 
 std::size_t count(const std::string& text, const std::string& of) {
     std::size_t n = 0;
@@ -150,26 +137,18 @@ TEST(Loss, RequestsWaitForMachinesButNotForEver) {
     EXPECT_EQ(StreamClient(cluster.port(), question).answer(), expected);
 }
 
-TEST(Loss, ACoordinatorThatComesBackFindsWeightsLoaded) {
-    std::string root = (fs::temp_directory_path() / "potluck-loss-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(root.data()), nullptr);
-    const std::string address = "127.0.0.1:" + std::to_string(free_port());
-    auto made = run_program({"init", "--dir", root + "/home", "--address", address});
-    ASSERT_EQ(made.exit_code, 0) << made.err;
-    made.out.erase(made.out.find_last_not_of(" \n") + 1);
+class LossOfTheCoordinator : public Machines {};
+
+TEST_F(LossOfTheCoordinator, OneThatComesBackFindsWeightsLoaded) {
+    const std::string token = init("home");
     std::vector<std::unique_ptr<Process>> workers;
     const auto start_workers = [&] {
-        for (const char* name : {"attic", "cellar"}) {
-            workers.push_back(std::make_unique<Process>(std::vector<std::string>{
-                "worker", "--dir", root + "/" + name, "--name", name, "--listen", "127.0.0.1:0",
-                "--threads", "1", "--join", made.out, "--verbose"}));
-        }
+        for (const char* name : {"attic", "cellar"})
+            workers.push_back(std::make_unique<Process>(worker(name, token, {"--verbose"})));
     };
     std::string expected;
     for (const bool first : {true, false}) {
-        Cluster cluster(
-            {"--dir", root + "/home", "--listen", address, "--workers", "2", "--use-all"},
-            "coordinator");
+        Cluster cluster(coordinator(2), "coordinator");
         ASSERT_TRUE(cluster.wait_for("listening at")) << cluster.output();
         if (first) start_workers();
         ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output() << workers[0]->output();
@@ -184,17 +163,14 @@ TEST(Loss, ACoordinatorThatComesBackFindsWeightsLoaded) {
             EXPECT_THAT(open.answer(), HasSubstr("cut off"));
         } else {
             EXPECT_EQ(answer, expected);
-            for (auto& worker : workers) {
-                EXPECT_TRUE(worker->running());
-                EXPECT_EQ(count(worker->output(), ": 0 bytes of weights read"), 1U)
-                    << worker->output();
+            for (auto& each : workers) {
+                EXPECT_TRUE(each->running());
+                EXPECT_EQ(count(each->output(), ": 0 bytes of weights read"), 1U) << each->output();
             }
             cluster.signal(SIGTERM);
         }
         cluster.wait_for_exit();
     }
-    workers.clear();
-    fs::remove_all(root);
 }
 
 }  // namespace

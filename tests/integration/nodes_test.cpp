@@ -13,6 +13,7 @@
 #include <boost/json.hpp>
 
 #include "cluster_process.h"
+#include "machines.h"
 
 namespace potluck::integration {
 namespace {
@@ -102,37 +103,28 @@ TEST(Nodes, AKeyIsNeededWhereThereAreKeys) {
     fs::remove_all(pattern);
 }
 
-class Restart : public ::testing::Test {
+class Restart : public Machines {
   protected:
     void SetUp() override {
-        std::string pattern = (fs::temp_directory_path() / "potluck-restart-XXXXXX").string();
-        ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-        root_ = pattern;
-        address_ = "127.0.0.1:" + std::to_string(free_port());
-        const auto made = run_program({"init", "--dir", root_ + "/state", "--address", address_});
-        ASSERT_EQ(made.exit_code, 0) << made.err;
-        token_ = made.out.substr(0, made.out.find('\n'));
+        Machines::SetUp();
+        token_ = init("home");
     }
-    void TearDown() override { fs::remove_all(root_); }
     std::vector<std::string> coordinator() const {
-        return {"--state", root_ + "/state", "--listen", address_,  "--workers",
-                "1",       "--context",      "512",      "--slots", "2"};
+        auto arguments = Machines::coordinator(1, {"--context", "512", "--slots", "2"});
+        arguments.front() = "--state";  // another name of --dir
+        return arguments;
     }
-    std::string root_, address_, token_;
+    std::string token_;
 };
 
 TEST_F(Restart, EpochsGoOnAndPlansAreRemembered) {
-    std::optional<Process> worker;  // it stays, and comes back by itself
+    std::optional<Process> attic;  // it stays, and comes back by itself
     std::int64_t epoch = 0;
     for (const int round : {1, 2}) {
         Cluster cluster(coordinator(), "coordinator");
         ASSERT_TRUE(cluster.wait_for("listening at")) << cluster.output();
-        if (!worker) {
-            worker.emplace(std::vector<std::string>{"worker", "--dir", root_ + "/attic", "--name",
-                                                    "attic", "--listen", "127.0.0.1:0", "--threads",
-                                                    "1", "--join", token_});
-        }
-        ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output() << worker->output();
+        if (!attic) attic.emplace(worker("attic", token_));
+        ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output() << attic->output();
         const auto told = cluster_json(cluster);
         EXPECT_GT(told.at("epoch").as_int64(), epoch);
         epoch = told.at("epoch").as_int64();
@@ -145,7 +137,7 @@ TEST_F(Restart, EpochsGoOnAndPlansAreRemembered) {
 }
 
 TEST_F(Restart, ADamagedStoreIsNamed) {
-    std::ofstream(root_ + "/state/cluster.sqlite") << std::string(4096, 'x');
+    std::ofstream(dir("home") + "/cluster.sqlite") << std::string(4096, 'x');
     auto arguments = coordinator();
     arguments.insert(arguments.begin(), "coordinator");
     const auto ended = run_program(arguments);

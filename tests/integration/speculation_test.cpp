@@ -7,47 +7,16 @@
 #include <string>
 #include <vector>
 
-#include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
-
+#include "asking.h"
 #include "cluster_process.h"
 #include "tests/integration/kv_type_values.h"
 
 namespace potluck::integration {
 namespace {
 
-namespace json = boost::json;
-
-constexpr int kTokens = 64;
-
-/// Much of the answer stands in the question, and some of it was changed.
-std::string edit_prompt(const std::string& from, const std::string& to) {
-    return "<|im_start|>user\nRename `" + from + "` to `" + to +
-           "`:\n```python\ndef total(items, rate):\n    result = 0\n    for item in items:\n"
-           "        result += item.price * rate\n        result -= item.discount\n"
-           "    return result\n```<|im_end|>\n<|im_start|>assistant\n";
-}
-
 std::vector<std::string> prompts() {
     return {edit_prompt("items", "things"), edit_prompt("result", "amount"),
             "x = [1, 2, 3, 4]\ny = [1, 2, 3, 4]\nz = [1, 2, 3, 4]\nw =", "import os\n"};
-}
-
-struct Answer {
-    std::string text;
-    json::object usage;
-};
-
-Answer ask(const Cluster& cluster, const std::string& prompt, double temperature,
-           const std::string& speculation) {
-    json::object body = {
-        {"prompt", prompt}, {"max_tokens", kTokens}, {"temperature", temperature}, {"seed", 11}};
-    if (!speculation.empty()) body["speculation"] = speculation;
-    const auto answer = cluster.post("/v1/completions", json::serialize(body));
-    if (answer.status != 200) return {"error: " + answer.body, {}};
-    const auto parsed = json::parse(answer.body).as_object();
-    return {std::string(parsed.at("choices").at(0).at("text").as_string()),
-            parsed.at("usage").as_object()};
 }
 
 const std::vector<std::string> kDrafters = {"auto", "suffix", "ngram_mod", "ngram_cache"};
@@ -61,14 +30,14 @@ TEST_P(Speculating, ChangesNoToken) {
     for (const double temperature : {0.0, 0.8}) {
         std::vector<std::string> plain;
         for (const auto& prompt : prompts()) {
-            const auto answer = ask(cluster, prompt, temperature, "");
+            const auto answer = ask(cluster, {prompt, temperature});
             EXPECT_GT(answer.text.size(), 10U) << answer.text;
             EXPECT_FALSE(answer.usage.contains("speculation"));
             plain.push_back(answer.text);
         }
         for (const auto& drafter : kDrafters) {
             for (std::size_t i = 0; i < plain.size(); ++i) {
-                const auto answer = ask(cluster, prompts()[i], temperature, drafter);
+                const auto answer = ask(cluster, {prompts()[i], temperature, drafter});
                 EXPECT_EQ(answer.text, plain[i]) << drafter << ", prompt " << i;
                 ASSERT_TRUE(answer.usage.contains("speculation"));
                 const auto& report = answer.usage.at("speculation");
@@ -81,8 +50,8 @@ TEST_P(Speculating, ChangesNoToken) {
         std::vector<std::future<Answer>> together;
         for (std::size_t i = 0; i < 2 * plain.size(); ++i) {
             together.push_back(std::async(std::launch::async, [&, i] {
-                return ask(cluster, prompts()[i % plain.size()], temperature,
-                           kDrafters[(i + i / 4) % kDrafters.size()]);
+                return ask(cluster, {prompts()[i % plain.size()], temperature,
+                                     kDrafters[(i + i / 4) % kDrafters.size()]});
             }));
         }
         for (std::size_t i = 0; i < together.size(); ++i)
@@ -102,8 +71,8 @@ TEST_P(SpeculatingKvType, ChangesNoToken) {
     std::int64_t drafted = 0;
     for (const double temperature : {0.0, 0.8}) {
         for (const auto& prompt : prompts()) {
-            const auto plain = ask(cluster, prompt, temperature, "off");
-            const auto answer = ask(cluster, prompt, temperature, "");
+            const auto plain = ask(cluster, {prompt, temperature, "off"});
+            const auto answer = ask(cluster, {prompt, temperature});
             EXPECT_EQ(answer.text, plain.text);
             drafted += answer.usage.at("speculation").at("drafted").to_number<int>();
         }
@@ -120,9 +89,9 @@ TEST(Speculation, AheadOnPacedWorkersChangesNoToken) {
     ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output();
     for (const double temperature : {0.0, 0.8}) {
         for (const auto& prompt : {prompts()[0], prompts()[2]}) {
-            const auto plain = ask(cluster, prompt, temperature, "off");
+            const auto plain = ask(cluster, {prompt, temperature, "off"});
             for (const char* drafter : {"auto", "ngram_cache"})
-                EXPECT_EQ(ask(cluster, prompt, temperature, drafter).text, plain.text) << drafter;
+                EXPECT_EQ(ask(cluster, {prompt, temperature, drafter}).text, plain.text) << drafter;
         }
     }
 }

@@ -27,6 +27,11 @@ StreamClient::~StreamClient() {
     if (thread_.joinable()) thread_.join();
 }
 
+void StreamClient::hang_up() {
+    hangs_up_ = true;
+    if (thread_.joinable()) thread_.join();
+}
+
 std::string StreamClient::answer() {
     if (thread_.joinable()) thread_.join();
     return text_ + "|" + finish_;
@@ -55,7 +60,7 @@ void StreamClient::run(std::uint16_t port, const std::string& body) {
         finish_ = status;
         return;
     }
-    while (true) {
+    while (!hangs_up_) {
         const std::string line = next_line();
         if (line.starts_with("data: [DONE]")) return;
         if (line.starts_with("data: ")) take(line.substr(6));

@@ -21,6 +21,8 @@ class StreamClient {
     /// Pieces of text that have come.
     std::size_t pieces() const { return pieces_; }
     bool ended() const { return ended_; }
+    /// Goes with the next piece, and waits for that.
+    void hang_up();
     /// Waits for the end: the text, then "|" and why it ended; or what came instead.
     std::string answer();
     // After answer():
@@ -36,6 +38,7 @@ class StreamClient {
 
     std::atomic<std::size_t> pieces_ = 0;
     std::atomic<bool> ended_ = false;
+    std::atomic<bool> hangs_up_ = false;
     std::string text_;
     std::vector<std::string> texts_;
     std::string first_fingerprint_;

@@ -4,17 +4,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <regex>
 #include <string>
-#include <thread>
 
 #include "cluster_process.h"
+#include "machines.h"
 
 namespace potluck::integration {
 namespace {
@@ -25,12 +23,6 @@ using ::testing::HasSubstr;
 constexpr int kTokens = 24;
 constexpr const char* kPrompt = "def add(a, b):";
 
-std::string trimmed(std::string text) {
-    while (!text.empty() && text.back() == '\n')
-        text.pop_back();
-    return text;
-}
-
 /// What a worker said of its last load.
 struct Loaded {
     std::uint64_t bytes = 0;
@@ -38,50 +30,29 @@ struct Loaded {
     std::uint64_t machines = 0;
 };
 
-class Weights : public ::testing::Test {
+class Weights : public Machines {
   protected:
     void SetUp() override {
-        std::string pattern = (fs::temp_directory_path() / "potluck-weights-XXXXXX").string();
-        ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-        root_ = pattern;
-        address_ = "127.0.0.1:" + std::to_string(free_port());
-        const auto made = run_program({"init", "--dir", root_ + "/home", "--address", address_});
-        ASSERT_EQ(made.exit_code, 0) << made.err;
-        token_ = trimmed(made.out);
+        Machines::SetUp();
+        token_ = init("home");
         expected_ = trimmed(run_program({"run", "--model", bundled_model(), "--prompt", kPrompt,
                                          "--max-tokens", std::to_string(kTokens)})
                                 .out);
         ASSERT_FALSE(expected_.empty());
     }
-    void TearDown() override { fs::remove_all(root_); }
 
     std::vector<std::string> coordinator(int workers, std::vector<std::string> more = {}) const {
-        std::vector<std::string> arguments = {"--dir",
-                                              root_ + "/home",
-                                              "--listen",
-                                              address_,
-                                              "--use-all",
-                                              "--workers",
-                                              std::to_string(workers),
-                                              "--model",
-                                              bundled_model(),
-                                              "--weights-cache",
-                                              root_ + "/hashes",
-                                              "--verbose"};
-        arguments.insert(arguments.end(), more.begin(), more.end());
-        return arguments;
+        more.insert(more.end(),
+                    {"--model", bundled_model(), "--weights-cache", dir("hashes"), "--verbose"});
+        return Machines::coordinator(workers, more);
     }
     /// A worker that may not look at the file; it joins at its first start.
     std::vector<std::string> worker(const std::string& name) const {
-        std::vector<std::string> arguments = {
-            "worker",          "--dir",       root_ + "/" + name, "--name", name,
-            "--listen",        "127.0.0.1:0", "--threads",        "1",      "--no-local-files",
-            "--weights-cache", cache(name),   "--verbose"};
-        if (!fs::exists(root_ + "/" + name + "/worker.json"))
-            arguments.insert(arguments.end(), {"--join", token_});
-        return arguments;
+        const bool joined = fs::exists(dir(name) + "/worker.json");
+        return Machines::worker(name, joined ? "" : token_,
+                                {"--no-local-files", "--weights-cache", cache(name), "--verbose"});
     }
-    std::string cache(const std::string& name) const { return root_ + "/" + name + "-cache"; }
+    std::string cache(const std::string& name) const { return dir(name + "-cache"); }
 
     static Loaded loaded(const Process& worker) {
         const std::string text = worker.output();
@@ -99,14 +70,6 @@ class Weights : public ::testing::Test {
         ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output() << context;
         EXPECT_EQ(trimmed(cluster.complete(kPrompt, kTokens)), expected_);
     }
-    static bool eventually(const std::function<bool()>& condition) {
-        const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-        while (std::chrono::steady_clock::now() < until) {
-            if (condition()) return true;
-            std::this_thread::sleep_for(std::chrono::milliseconds(5));
-        }
-        return false;
-    }
     /// Bytes that files of a cache have on disk.
     std::uint64_t stored(const std::string& name) const {
         std::uint64_t bytes = 0;
@@ -118,7 +81,7 @@ class Weights : public ::testing::Test {
         }
         return bytes;
     }
-    std::string root_, address_, token_, expected_;
+    std::string token_, expected_;
 };
 
 TEST_F(Weights, AreFetchedOnceAndTheAnswerIsThatOfOneProcess) {

@@ -159,7 +159,7 @@ std::unique_ptr<coordinator::Speculation> Cluster::make_speculation() const {
 }
 
 void Cluster::problem(std::string text) {
-    if (outcome_.problems.size() < 20) outcome_.problems.push_back(std::move(text));
+    outcome_.problem(std::move(text));
 }
 
 // ------------------------------------------------------------------------------------------ links
@@ -234,16 +234,6 @@ void Cluster::hang_up(RequestId id) {
     act(actions);
 }
 
-/// The log of a request that may still be spoken of.
-ClientLog* Cluster::open_log(RequestId id, const char* what) {
-    const auto found = outcome_.clients.find(id);
-    if (found == outcome_.clients.end() || found->second.endings > 0 || found->second.hung_up) {
-        problem(fmt::format("request {}: {} after its end", id.value, what));
-        return nullptr;
-    }
-    return &found->second;
-}
-
 void Cluster::act(coordinator::SchedulerActions& actions) {
     using namespace coordinator;
     for (auto& action : actions) {
@@ -258,30 +248,8 @@ void Cluster::act(coordinator::SchedulerActions& actions) {
                     w->from_coordinator->send(std::as_bytes(std::span(&frame, 1)), {}, {});
                 if (!sent) problem(sent.error().message);
             }
-        } else if (const auto* delta = std::get_if<EmitDelta>(&action)) {
-            ClientLog* log = open_log(delta->request, "text");
-            if (log == nullptr) continue;
-            auto& choice = log->choices.at(delta->delta.choice);
-            if (choice.finished) problem("text of a choice after its end");
-            choice.text += delta->delta.text;
-            choice.tokens.insert(choice.tokens.end(), delta->delta.tokens.begin(),
-                                 delta->delta.tokens.end());
-        } else if (const auto* finish = std::get_if<EmitFinish>(&action)) {
-            ClientLog* log = open_log(finish->request, "a finish");
-            if (log == nullptr) continue;
-            auto& choice = log->choices.at(finish->choice);
-            if (choice.finished) problem("a choice ended twice");
-            choice.finished = finish->reason;
-        } else if (const auto* done = std::get_if<EmitDone>(&action)) {
-            ClientLog* log = open_log(done->request, "an end");
-            if (log == nullptr) continue;
-            ++log->endings;
-            log->usage = done->usage;
-        } else if (const auto* failed = std::get_if<EmitError>(&action)) {
-            ClientLog* log = open_log(failed->request, "an error");
-            if (log == nullptr) continue;
-            ++log->endings;
-            log->error = failed->error;
+        } else {
+            tell_client(outcome_, action);
         }
     }
     check_bounds();

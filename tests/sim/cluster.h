@@ -57,7 +57,12 @@ struct Outcome {
     SeenCounts seen{};
     std::uint64_t events = 0;
     std::uint64_t of(Seen what) const { return seen[static_cast<std::size_t>(what)]; }
+
+    void problem(std::string text);
 };
+
+/// Writes into a client's log what the scheduler says to it.
+void tell_client(Outcome& outcome, const coordinator::SchedulerAction& action);
 
 class Cluster {
   public:
@@ -83,7 +88,6 @@ class Cluster {
     void execute(Worker& worker, worker::SlotIndex slot);
     void forward(Worker& worker, worker::SlotIndex slot);
     void count_busy(int change);
-    ClientLog* open_log(RequestId id, const char* what);
     void problem(std::string text);
     void check_bounds();
     void check_end();

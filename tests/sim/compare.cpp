@@ -1,8 +1,9 @@
-// What every client was told, against the oracle.
+// What every client was told, and that against the oracle.
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "tests/sim/cluster.h"
 #include "tests/sim/living_cluster.h"
@@ -15,6 +16,16 @@ using coordinator::TokenReport;
 
 bool same(const TokenReport& a, const TokenReport& b) {
     return a.token == b.token && a.logprob == b.logprob && a.top == b.top;
+}
+
+/// The log of a request that may still be spoken of.
+ClientLog* open_log(Outcome& outcome, RequestId id, const char* what) {
+    const auto found = outcome.clients.find(id);
+    if (found == outcome.clients.end() || found->second.endings > 0 || found->second.hung_up) {
+        outcome.problem(fmt::format("request {}: {} after its end", id.value, what));
+        return nullptr;
+    }
+    return &found->second;
 }
 
 /// What a run may leave undone.
@@ -81,6 +92,38 @@ void compare(const Scenario& scenario, const Leniency& leniency, Outcome& outcom
 }
 
 }  // namespace
+
+void Outcome::problem(std::string text) {
+    if (problems.size() < 20) problems.push_back(std::move(text));
+}
+
+void tell_client(Outcome& outcome, const coordinator::SchedulerAction& action) {
+    if (const auto* delta = std::get_if<coordinator::EmitDelta>(&action)) {
+        if (ClientLog* log = open_log(outcome, delta->request, "text")) {
+            auto& choice = log->choices.at(delta->delta.choice);
+            if (choice.finished) outcome.problem("text of a choice after its end");
+            choice.text += delta->delta.text;
+            choice.tokens.insert(choice.tokens.end(), delta->delta.tokens.begin(),
+                                 delta->delta.tokens.end());
+        }
+    } else if (const auto* finish = std::get_if<coordinator::EmitFinish>(&action)) {
+        if (ClientLog* log = open_log(outcome, finish->request, "a finish")) {
+            auto& choice = log->choices.at(finish->choice);
+            if (choice.finished) outcome.problem("a choice ended twice");
+            choice.finished = finish->reason;
+        }
+    } else if (const auto* done = std::get_if<coordinator::EmitDone>(&action)) {
+        if (ClientLog* log = open_log(outcome, done->request, "an end")) {
+            ++log->endings;
+            log->usage = done->usage;
+        }
+    } else if (const auto* failed = std::get_if<coordinator::EmitError>(&action)) {
+        if (ClientLog* log = open_log(outcome, failed->request, "an error")) {
+            ++log->endings;
+            log->error = failed->error;
+        }
+    }
+}
 
 Outcome run_and_compare(const Scenario& scenario, Sabotage sabotage) {
     Outcome outcome = Cluster(scenario, sabotage).run();

@@ -44,7 +44,7 @@ LivingCluster::LivingCluster(const LivingScenario& scenario, Neglect neglect)
 LivingCluster::~LivingCluster() = default;
 
 void LivingCluster::problem(std::string text) {
-    if (outcome_.problems.size() < 20) outcome_.problems.push_back(std::move(text));
+    outcome_.problem(std::move(text));
 }
 
 void LivingCluster::count(Seen what, std::uint64_t more) {
@@ -97,10 +97,8 @@ bool LivingCluster::serves_with_all() const {
     const auto usable = static_cast<std::size_t>(std::count_if(
         machines_.begin(), machines_.end(),
         [](const Machine& m) { return !m.gone && !m.refused && !m.absent && !m.no_memory; }));
-    std::size_t layers = 0;
-    for (const auto n : scenario_.base.layers)
-        layers += n;
-    return deployment_->plan()->stages.size() == std::min(usable, layers);
+    return deployment_->plan()->stages.size() ==
+           std::min<std::size_t>(usable, layers_of(scenario_));
 }
 
 void LivingCluster::check_end() {
@@ -153,14 +151,13 @@ void LivingCluster::watch() {
         network_.run_for(kLook);
     if (!begun_) return problem("there never was a pipeline");
     if (scenario_.mode == Mode::kSafety) {
-        while (network_.now() < begun_at_ + scenario_.lasts && !wrong())
+        while (network_.now() < *begun_ + scenario_.lasts && !wrong())
             network_.run_for(kLook);
         return;
     }
     const nanoseconds heals = scenario_.heal.value_or(0ns);
-    const nanoseconds until = begun_at_ + heals + scenario_.within;
-    while ((!all_ended() || network_.now() < begun_at_ + heals) && network_.now() < until &&
-           !wrong())
+    const nanoseconds until = *begun_ + heals + scenario_.within;
+    while ((!all_ended() || network_.now() < *begun_ + heals) && network_.now() < until && !wrong())
         network_.run_for(kLook);
     if (!all_ended())
         return problem(fmt::format("not all requests ended within {} ms after faults healed",

@@ -1,7 +1,5 @@
 // Those who ask a living cluster. Whoever loses the coordinator asks it again when it is back.
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -77,44 +75,6 @@ void LivingCluster::cut_off_clients() {
         waiting_.push_back(&r);
     }
     taken_.clear();
-}
-
-/// The log of a request that may still be spoken of.
-ClientLog* LivingCluster::open_log(RequestId id, const char* what) {
-    const auto found = outcome_.clients.find(id);
-    if (found == outcome_.clients.end() || found->second.endings > 0 || found->second.hung_up) {
-        problem(fmt::format("request {}: {} after its end", id.value, what));
-        return nullptr;
-    }
-    return &found->second;
-}
-
-void LivingCluster::tell_client(const SchedulerAction& action) {
-    if (const auto* delta = std::get_if<EmitDelta>(&action)) {
-        if (ClientLog* log = open_log(delta->request, "text")) {
-            auto& choice = log->choices.at(delta->delta.choice);
-            if (choice.finished) problem("text of a choice after its end");
-            choice.text += delta->delta.text;
-            choice.tokens.insert(choice.tokens.end(), delta->delta.tokens.begin(),
-                                 delta->delta.tokens.end());
-        }
-    } else if (const auto* finish = std::get_if<EmitFinish>(&action)) {
-        if (ClientLog* log = open_log(finish->request, "a finish")) {
-            auto& choice = log->choices.at(finish->choice);
-            if (choice.finished) problem("a choice ended twice");
-            choice.finished = finish->reason;
-        }
-    } else if (const auto* done = std::get_if<EmitDone>(&action)) {
-        if (ClientLog* log = open_log(done->request, "an end")) {
-            ++log->endings;
-            log->usage = done->usage;
-        }
-    } else if (const auto* failed = std::get_if<EmitError>(&action)) {
-        if (ClientLog* log = open_log(failed->request, "an error")) {
-            ++log->endings;
-            log->error = failed->error;
-        }
-    }
 }
 
 bool LivingCluster::all_ended() const {

@@ -191,20 +191,25 @@ void LivingCluster::accept_data(Node& n, std::shared_ptr<transport::Connection> 
     };
     const auto state = std::make_shared<State>();
     const auto gone = [&n, state] { return !n.runs(state->epoch); };
-    auto receiver = std::make_shared<Receiver>();
-    receiver->place = [this, &n, state, gone](std::span<const std::byte> head,
-                                              std::size_t bytes) -> Result<std::span<std::byte>> {
-        if (!state->greeted || gone()) return error(ErrorCode::kCancelled, "the stage is gone");
+    const auto take_head = [this, &n, state](std::span<const std::byte> head) -> Status {
         auto slot = n.stage->on_head(head);
         if (!slot) {
             count(Seen::kRejected);
             return tl::make_unexpected(std::move(slot.error()));
         }
         state->slot = *slot;
+        return {};
+    };
+    auto receiver = std::make_shared<Receiver>();
+    receiver->place = [&n, state, gone, take_head](
+                          std::span<const std::byte> head,
+                          std::size_t bytes) -> Result<std::span<std::byte>> {
+        if (!state->greeted || gone()) return error(ErrorCode::kCancelled, "the stage is gone");
+        POTLUCK_TRY(take_head(head));
         return n.stage->slot(state->slot).input.bytes().first(bytes);
     };
-    receiver->frame = [this, &n, state, gone](std::span<const std::byte> head,
-                                              bool placed) -> Status {
+    receiver->frame = [this, &n, state, gone, take_head](std::span<const std::byte> head,
+                                                         bool placed) -> Status {
         if (!std::exchange(state->greeted, true)) {
             const auto greeting = read_message<Message>(head);
             state->epoch = greeting.epoch;
@@ -212,14 +217,7 @@ void LivingCluster::accept_data(Node& n, std::shared_ptr<transport::Connection> 
             return error(ErrorCode::kCancelled, "no such stage is here");
         }
         if (gone()) return error(ErrorCode::kCancelled, "the stage is gone");
-        if (!placed) {
-            auto slot = n.stage->on_head(head);
-            if (!slot) {
-                count(Seen::kRejected);
-                return tl::make_unexpected(std::move(slot.error()));
-            }
-            state->slot = *slot;
-        }
+        if (!placed) POTLUCK_TRY(take_head(head));
         worker::StageActions actions;
         n.stage->on_frame(state->slot, actions);
         act(n, n.plan.epoch, actions);

@@ -61,17 +61,6 @@ class LivingCluster {
     struct Peer;
     class Receiver;
 
-    /// What befell somebody.
-    struct Fault {
-        FaultKind kind = FaultKind::kCrash;
-        Who who;
-        Who other;
-        bool both_ways = false;
-        bool stays = false;
-        std::uint64_t amount = 1;
-        nanoseconds by{};
-    };
-
     /// Of a machine, whatever process runs on it.
     struct Machine {
         std::uint64_t slowness = 1;
@@ -124,8 +113,6 @@ class LivingCluster {
     void submit(const ScenarioRequest& r);
     void hang_up(RequestId id);
     void cut_off_clients();
-    void tell_client(const coordinator::SchedulerAction& action);
-    ClientLog* open_log(RequestId id, const char* what);
     bool all_ended() const;
 
     // Faults.
@@ -134,15 +121,17 @@ class LivingCluster {
     Who draw(Who who, Who not_this);
     void begin_faults();
     void strike(const FaultLine& line);
-    bool take_effect(const Fault& fault);
-    bool take_down(const Fault& fault);
+    bool take_effect(const FaultLine& fault);
+    bool take_down(const FaultLine& fault);
     void repair(std::uint64_t number);
-    void undo(const Fault& fault);
+    void undo(const FaultLine& fault);
     void heal();
-    void tamper(const Fault& fault);
+    void tamper(const FaultLine& fault);
     void beat();
 
     // Checks.
+    /// Batches and results, so that some may be refused.
+    bool tampered() const { return outcome_.of(Seen::kTampered) > 0; }
     void problem(std::string text);
     void count(Seen what, std::uint64_t more = 1);
     void count_rows();
@@ -181,11 +170,9 @@ class LivingCluster {
 
     std::set<RequestId> taken_;                    ///< by this coordinator
     std::vector<const ScenarioRequest*> waiting_;  ///< for a coordinator
-    bool begun_ = false;                           ///< requests and faults
-    nanoseconds begun_at_{};
+    std::optional<nanoseconds> begun_;             ///< requests and faults
     bool healed_ = false;
-    bool tampered_ = false;                  ///< batches and results, so that some may be refused
-    std::map<std::uint64_t, Fault> faults_;  ///< that last
+    std::map<std::uint64_t, FaultLine> faults_;  ///< that last, and whom they befell
     std::uint64_t next_fault_ = 1;
 };
 

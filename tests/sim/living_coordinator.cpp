@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "proto/control.h"
@@ -17,10 +16,6 @@ using namespace std::chrono_literals;
 using namespace coordinator;
 
 namespace {
-
-std::uint32_t layers_of(const LivingScenario& scenario) {
-    return std::accumulate(scenario.base.layers.begin(), scenario.base.layers.end(), 0U);
-}
 
 DeploymentOptions deployment_options(const LivingScenario& scenario, std::size_t workers,
                                      std::uint64_t first_epoch) {
@@ -264,8 +259,8 @@ void LivingCluster::start_pipeline(const Plan& plan) {
     scheduler_->start(limits, actions);
     act(actions);
     deployment_->on_warm(plan.epoch);
-    if (std::exchange(begun_, true)) return;
-    begun_at_ = network_.now();
+    if (begun_) return;
+    begun_ = network_.now();
     begin_requests();
     begin_faults();
 }
@@ -283,7 +278,7 @@ void LivingCluster::on_result(Epoch epoch, std::span<const std::byte> head) {
     proto::FrameHeader header;
     const auto decoded = proto::decode_result(head, header, result_);
     if (!decoded || header.epoch != epoch || header.stage.value != plan.stages.size()) {
-        if (!tampered_) problem("a result that is none");
+        if (!tampered()) problem("a result that is none");
         count(Seen::kRejected);
         return broken(epoch);
     }
@@ -292,7 +287,7 @@ void LivingCluster::on_result(Epoch epoch, std::span<const std::byte> head) {
     const auto taken = scheduler_->on_result(result_, actions);
     act(actions);
     if (taken) return;
-    if (!tampered_) problem(taken.error().message);
+    if (!tampered()) problem(taken.error().message);
     count(Seen::kRejected);
     broken(epoch);
 }
@@ -315,7 +310,7 @@ void LivingCluster::act(SchedulerActions& actions) {
                                      .seq = cancel->seq.value});
             }
         } else {
-            tell_client(action);
+            tell_client(outcome_, action);
         }
     }
     check_bounds();

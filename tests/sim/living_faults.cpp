@@ -59,11 +59,7 @@ void LivingCluster::begin_faults() {
 
 void LivingCluster::strike(const FaultLine& line) {
     if (healed_) return;
-    Fault fault{.kind = line.kind,
-                .both_ways = line.both_ways,
-                .stays = line.stays,
-                .amount = line.amount,
-                .by = line.by};
+    FaultLine fault = line;
     // The other end of "any > node1" is not node1.
     fault.who = draw(line.who, line.other);
     fault.other = draw(line.other, fault.who);
@@ -75,7 +71,7 @@ void LivingCluster::strike(const FaultLine& line) {
 }
 
 /// False if it changes nothing that would have to be undone.
-bool LivingCluster::take_effect(const Fault& f) {
+bool LivingCluster::take_effect(const FaultLine& f) {
     const std::string a = host(f.who);
     const std::string b = host(f.other);
     switch (f.kind) {
@@ -124,7 +120,7 @@ bool LivingCluster::take_effect(const Fault& f) {
 }
 
 /// Of a process, or of a whole machine.
-bool LivingCluster::take_down(const Fault& f) {
+bool LivingCluster::take_down(const FaultLine& f) {
     if (f.who.index == Who::kCoordinator) {
         if (!up_ || paused_) return false;
         if (f.kind == FaultKind::kHang) {
@@ -162,12 +158,12 @@ bool LivingCluster::take_down(const Fault& f) {
 void LivingCluster::repair(std::uint64_t number) {
     const auto found = faults_.find(number);
     if (found == faults_.end()) return;
-    const Fault fault = found->second;
+    const FaultLine fault = found->second;
     faults_.erase(found);
     undo(fault);
 }
 
-void LivingCluster::undo(const Fault& f) {
+void LivingCluster::undo(const FaultLine& f) {
     const std::string a = host(f.who);
     const std::string b = host(f.other);
     switch (f.kind) {
@@ -217,7 +213,7 @@ void LivingCluster::heal() {
         repair(number);
 }
 
-void LivingCluster::tamper(const Fault& f) {
+void LivingCluster::tamper(const FaultLine& f) {
     const auto lay_on = [&](const std::string& from, const std::string& to) {
         network_.tamper(from, to, [this, f, from, to](auto head, auto payload) -> SimFate {
             const bool batches = f.kind == FaultKind::kDuplicate || f.kind == FaultKind::kReorder ||
@@ -225,7 +221,6 @@ void LivingCluster::tamper(const Fault& f) {
             if (batches && !is_data_frame(head)) return {};
             if (!fault_random_.one_in(f.amount)) return {};
             count(Seen::kTampered);
-            tampered_ = true;
             switch (f.kind) {
                 case FaultKind::kDrop: {
                     const nanoseconds soon(fault_random_.below(kLastingGap));

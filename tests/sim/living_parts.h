@@ -6,6 +6,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -16,6 +17,10 @@ namespace potluck::sim {
 
 inline constexpr std::uint64_t kSimLayerBytes = 1U << 20;
 inline constexpr std::uint32_t kToCoordinator = ~0U;
+
+inline std::uint32_t layers_of(const LivingScenario& scenario) {
+    return std::accumulate(scenario.base.layers.begin(), scenario.base.layers.end(), 0U);
+}
 
 enum MessageKind : std::uint32_t {
     kRegister,

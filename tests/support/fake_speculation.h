@@ -77,6 +77,7 @@ class FakeSpeculation final : public coordinator::Speculation {
         }
     }
 
+    std::size_t considers(std::uint64_t, std::size_t most) override { return most; }
     coordinator::Draft propose(std::uint64_t number, std::span<const TokenId> under_way,
                                std::size_t most,
                                const coordinator::SpeculationCosts& costs) override {

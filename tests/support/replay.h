@@ -67,8 +67,7 @@ inline Replayed replay(Speculation& speculation, std::uint64_t number, TenantId 
                                      .accepted = static_cast<std::uint32_t>(accepted),
                                      .shape = draft.shape,
                                      .took = took,
-                                     .plain = costs.plain,
-                                     .position = prompt.size() + done - 1});
+                                     .plain = costs.plain});
         done += came;
         r.drafted += draft.tokens.size();
         ++r.rounds;

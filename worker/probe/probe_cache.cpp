@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
-#include <cerrno>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -14,8 +13,8 @@
 #include <boost/json.hpp>
 
 #include "base/file_descriptor.h"
+#include "base/files.h"
 #include "base/log.h"
-#include "base/replace_file.h"
 
 namespace potluck::worker {
 namespace {
@@ -93,8 +92,8 @@ std::optional<DeviceProbe> remembered(const std::string& path, std::string_view 
 }
 
 void remember(const std::string& path, const std::string& text) {
-    if (const auto problem = replace_file(path, text, false))
-        log::warning("{} {}: {}", problem->step, problem->path, std::strerror(errno));
+    if (auto written = replace_file(path, text, false); !written)
+        log::warning("{}", written.error().message);
 }
 
 }  // namespace
@@ -162,9 +161,8 @@ Result<DeviceProbe> cached_probe(const kernels::Device& device, const CachedProb
                                  .string();
     if (!options.again)
         if (auto known = remembered(path, print)) return std::move(*known);
-    const std::string lock_path = (fs::path(options.directory) / "probe.lock").string();
-    const FileDescriptor lock(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (lock.is_open()) lock_file(lock);  // without it others measure at the same time
+    // Without it others measure at the same time.
+    const auto lock = lock_file(fs::path(options.directory) / "probe.lock");
     // Whoever had the lock before may have measured the same.
     if (!options.again)
         if (auto known = remembered(path, print)) return std::move(*known);

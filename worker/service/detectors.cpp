@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <csignal>
 #include <cstring>
 #include <fstream>
@@ -18,6 +17,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/result.h"
 
 namespace potluck::worker {
 namespace {

@@ -11,9 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
-#include "base/result.h"
 #include "worker/core/yield.h"
 
 namespace potluck::worker {

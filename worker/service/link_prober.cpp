@@ -21,14 +21,9 @@ void LinkProber::probe(const proto::ProbeLink& wanted) {
         });
 }
 
-void LinkProber::greet(const std::shared_ptr<links::ControlLink>& link, const proto::Hello& hello) {
+void LinkProber::greet(const std::shared_ptr<links::ControlLink>& link) {
     proto::Control answer;
     *answer.mutable_hello() = links::make_hello(proto::Hello::PROBE, own_name_);
-    if (auto version = links::check_hello(hello); !version) {
-        log::warning("{}: refused: {}", link->peer(), version.error().message);
-        answer.mutable_hello()->set_refused(proto::to_utf8(version.error().message));
-        return link->send_last(answer);
-    }
     if (!link->send(answer)) return link->close();
     server_.serve(link->release());
 }

@@ -24,8 +24,8 @@ class LinkProber {
 
     /// Ends what is under way.
     void probe(const proto::ProbeLink& wanted);
-    /// Somebody's greeting of role PROBE: answered, and served.
-    void greet(const std::shared_ptr<links::ControlLink>& link, const proto::Hello& hello);
+    /// Of somebody whose greeting had the role PROBE: it is answered, and served.
+    void greet(const std::shared_ptr<links::ControlLink>& link);
 
   private:
     transport::Transport& transport_;

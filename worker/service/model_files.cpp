@@ -158,15 +158,10 @@ ModelFiles::ModelFiles(boost::asio::io_context& loop, ModelFilesOptions options,
             weights::ServerOptions{.bytes_per_second = options_.serve_rate});
 }
 
-void ModelFiles::serve(const std::shared_ptr<links::ControlLink>& link, const proto::Hello& hello) {
-    auto version = links::check_hello(hello);
-    if (version && server_ && link->identity().role == security::Role::kWorker)
-        return server_->welcome(link);
-    proto::Control answer;
-    *answer.mutable_hello() = links::make_hello(proto::Hello::WEIGHTS, node_name_);
-    answer.mutable_hello()->set_refused(version ? "no weights are given here"
-                                                : version.error().message);
-    link->send_last(answer);
+bool ModelFiles::serve(const std::shared_ptr<links::ControlLink>& link) {
+    if (!server_ || link->identity().role != security::Role::kWorker) return false;
+    server_->welcome(link);
+    return true;
 }
 
 Result<std::shared_ptr<const Gguf>> ModelFiles::open(

@@ -53,8 +53,8 @@ class ModelFiles {
         const ModelPart& part, const std::function<bool()>& cancelled,
         const std::function<void(const weights::Transfer&)>& on_progress) const;
 
-    /// Serves another worker, whose Hello was for weights.
-    void serve(const std::shared_ptr<links::ControlLink>& link, const proto::Hello& hello);
+    /// Serves another worker, whose Hello was for weights. False: it gets none here.
+    bool serve(const std::shared_ptr<links::ControlLink>& link);
 
   private:
     Result<std::shared_ptr<const model::gguf::Gguf>> open_local(

@@ -64,7 +64,8 @@ struct WorkerService::Impl {
     // Batches.
     void on_first_message(const std::shared_ptr<links::ControlLink>& link,
                           const proto::Control& message);
-    void greet(const std::shared_ptr<links::ControlLink>& link, const proto::Hello& hello);
+    void greet(const std::shared_ptr<links::ControlLink>& link, const proto::Hello& hello,
+               const proto::WireLayout* wire);
     void act(HostedStage& stage, const StageActions& actions);
     void forward(HostedStage& stage, SlotIndex slot);
     void forward_local(HostedStage& stage, SlotIndex slot);
@@ -455,14 +456,17 @@ void WorkerService::Impl::fail(HostedStage& stage, const Error& reason) {
 
 void WorkerService::Impl::on_first_message(const std::shared_ptr<links::ControlLink>& link,
                                            const proto::Control& message) {
-    const auto role = message.has_hello() ? message.hello().role() : proto::Hello::CONTROL;
-    switch (role) {
+    const auto& hello = message.hello();
+    const auto version = links::check_hello(hello, options.wire);
+    if (message.has_hello() && !version) return lobby.refuse(link, version.error().message);
+    switch (hello.role()) {
         case proto::Hello::PROBE:
-            return prober.greet(link, message.hello());
+            return prober.greet(link);
         case proto::Hello::WEIGHTS:
-            return files.serve(link, message.hello());
+            if (!files.serve(link)) lobby.refuse(link, "no weights are given here");
+            return;
         case proto::Hello::DATA:
-            return greet(link, message.hello());
+            return greet(link, hello, *version);
         default:
             log::warning("{} does not begin with a data greeting", link->peer());
             link->close();
@@ -470,18 +474,15 @@ void WorkerService::Impl::on_first_message(const std::shared_ptr<links::ControlL
 }
 
 void WorkerService::Impl::greet(const std::shared_ptr<links::ControlLink>& link,
-                                const proto::Hello& hello) {
+                                const proto::Hello& hello, const proto::WireLayout* wire) {
     HostedStage* stage = find(hello);
-    auto version = links::check_hello(hello, options.wire);
-    const bool loaded = stage != nullptr && stage->loaded;
-    if (!version || !loaded || link->identity() != node_before(*stage)) {
-        std::string why = fmt::format("{} does not send to stage {}",
-                                      links::to_string(link->identity()), hello.stage());
-        if (!loaded)
-            why =
-                fmt::format("no stage {} of epoch {} is loaded here", hello.stage(), hello.epoch());
-        if (!version) why = version.error().message;
-        return lobby.refuse(link, why);
+    if (stage == nullptr || !stage->loaded) {
+        return lobby.refuse(link, fmt::format("no stage {} of epoch {} is loaded here",
+                                              hello.stage(), hello.epoch()));
+    }
+    if (link->identity() != node_before(*stage)) {
+        return lobby.refuse(link, fmt::format("{} does not send to stage {}",
+                                              links::to_string(link->identity()), hello.stage()));
     }
     proto::Control answer;
     *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, options.name, options.wire);
@@ -490,7 +491,7 @@ void WorkerService::Impl::greet(const std::shared_ptr<links::ControlLink>& link,
     inbound.push_back(connection);
     const std::weak_ptr<int> here = alive;
     connection->start(std::make_shared<StageReceiver>(
-        *version,
+        wire,
         [this, here, key = stage->key]() -> HostedStage* {
             if (here.expired()) return nullptr;
             HostedStage* found = find(key);
@@ -572,7 +573,7 @@ void WorkerService::Impl::forward_local(HostedStage& stage, SlotIndex slot) {
     HostedStage& next = *stage.local_next;
     const auto payload =
         std::as_bytes(stage.core.slot(slot).output_values(stage.core.config().output_width));
-    auto taken = next.core.on_head(stage.head);
+    auto taken = next.core.on_head(stage.head, *stage.next_wire);
     if (!taken) return fail(next, taken.error());
     std::memcpy(next.core.slot(*taken).input.data(), payload.data(), payload.size());
     stage.core.on_sent(slot);

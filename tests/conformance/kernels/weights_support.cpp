@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/portable_math.h"
+#include "kernels/cpu/weights.h"
 
 namespace potluck::kernels::cpu::testing {
 namespace {
@@ -145,8 +146,9 @@ AlignedBuffer prepare(Isa isa, ThreadPool& pool, TensorType type, std::span<cons
     if (form == ActivationForm::kF32)
         std::ranges::copy(std::as_bytes(x), buffer.data());
     else
-        kernels.quantize(pool,
-                         {.x = x.data(), .n_rows = rows, .columns = columns, .out = buffer.data()});
+        quantize_rows(pool,
+                      {.x = x.data(), .n_rows = rows, .columns = columns, .out = buffer.data()},
+                      kernels.quantize);
     return buffer;
 }
 

@@ -15,6 +15,7 @@
 #include "tests/conformance/transport/tls_nodes.h"
 #include "tests/conformance/transport/world.h"
 #include "tests/support/counting_new.h"
+#include "tests/support/run_until.h"
 #include "transport/tcp.h"
 
 namespace potluck::transport {
@@ -86,13 +87,7 @@ TEST_P(Allocation, AWarmFrameAllocatesNothing) {
     ASSERT_TRUE(listener);
     transport->dial((*listener)->address(), {}, std::chrono::seconds(10),
                     [&](auto made) { client = made.value_or(nullptr); });
-    const auto run_until = [&](const auto& done) {
-        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-        while (!done() && std::chrono::steady_clock::now() < end)
-            loop.run_one_for(std::chrono::milliseconds(100));
-        return done();
-    };
-    ASSERT_TRUE(run_until([&] { return server && client; }));
+    ASSERT_TRUE(test::run_until(loop, [&] { return server && client; }));
 
     constexpr int rounds = 200;
     constexpr int warm = 20;

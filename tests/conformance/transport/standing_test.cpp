@@ -7,8 +7,9 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include "tests/conformance/transport/end.h"
 #include "tests/conformance/transport/tls_nodes.h"
-#include "tests/conformance/transport/world.h"
+#include "tests/support/run_until.h"
 #include "transport/tls.h"
 
 namespace potluck::transport {
@@ -19,18 +20,6 @@ using security::Role;
 using security::Standing;
 using ::testing::HasSubstr;
 using namespace std::chrono_literals;
-
-struct End {
-    std::shared_ptr<Connection> connection;
-    std::shared_ptr<Recorder> recorder = std::make_shared<Recorder>();
-    std::string failure;
-
-    void take(std::shared_ptr<Connection> made) {
-        connection = std::move(made);
-        connection->start(recorder);
-    }
-    bool ended() const { return !failure.empty() || recorder->closed; }
-};
 
 class Standings : public ::testing::Test {
   protected:
@@ -49,15 +38,7 @@ class Standings : public ::testing::Test {
     }
     /// Dials and sends a frame; waits until it is there or nothing came of it.
     std::shared_ptr<End> dial(Transport& from, Listener& to) {
-        auto end = std::make_shared<End>();
-        from.dial(to.address(), {}, 10s, [end](auto made) {
-            if (!made) {
-                end->failure = made.error().message;
-                return;
-            }
-            end->take(*made);
-            EXPECT_TRUE(send(**made, bytes_of("hello"), {}));
-        });
+        const auto end = dial_and_send(from, to.address());
         const std::size_t before = accepted_.size();
         EXPECT_TRUE(run_until([&] {
             return end->ended() ||
@@ -65,14 +46,7 @@ class Standings : public ::testing::Test {
         }));
         return end;
     }
-    bool run_until(const std::function<bool()>& done) {
-        const auto end = std::chrono::steady_clock::now() + 30s;
-        while (!done() && std::chrono::steady_clock::now() < end) {
-            loop_.restart();
-            loop_.run_one_for(100ms);
-        }
-        return done();
-    }
+    bool run_until(const std::function<bool()>& done) { return test::run_until(loop_, done); }
 
     boost::asio::io_context loop_;
     std::shared_ptr<Standing> server_standing_ = standing({Role::kWorker, "cellar"});

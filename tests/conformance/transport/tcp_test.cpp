@@ -12,6 +12,7 @@
 #include <boost/asio/write.hpp>
 
 #include "tests/conformance/transport/world.h"
+#include "tests/support/run_until.h"
 #include "transport/address.h"
 
 namespace potluck::transport {
@@ -42,14 +43,7 @@ class TcpStream : public ::testing::Test {
         socket.connect({asio::ip::make_address("127.0.0.1"), parsed->port});
         return socket;
     }
-    bool run_until(const std::function<bool()>& done) {
-        const auto end = std::chrono::steady_clock::now() + 30s;
-        while (!done() && std::chrono::steady_clock::now() < end) {
-            loop_.restart();
-            loop_.run_one_for(100ms);
-        }
-        return done();
-    }
+    bool run_until(const std::function<bool()>& done) { return test::run_until(loop_, done); }
     static void write(tcp::socket& socket, const std::vector<std::byte>& bytes) {
         asio::write(socket, asio::buffer(bytes));
     }

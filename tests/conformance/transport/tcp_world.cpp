@@ -7,6 +7,7 @@
 
 #include "tests/conformance/transport/tls_nodes.h"
 #include "tests/conformance/transport/world.h"
+#include "tests/support/run_until.h"
 #include "transport/tcp.h"
 
 namespace potluck::transport {
@@ -51,10 +52,7 @@ class SocketWorld final : public World {
         return loop_.run_one_for(100ms) > 0;
     }
     bool run_until(const std::function<bool()>& done) override {
-        const auto end = std::chrono::steady_clock::now() + 30s;
-        while (!done() && std::chrono::steady_clock::now() < end)
-            step();
-        return done();
+        return test::run_until(loop_, done);
     }
     void settle() override {
         loop_.restart();

@@ -11,8 +11,9 @@
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 
+#include "tests/conformance/transport/end.h"
 #include "tests/conformance/transport/tls_nodes.h"
-#include "tests/conformance/transport/world.h"
+#include "tests/support/run_until.h"
 #include "transport/address.h"
 #include "transport/tcp.h"
 
@@ -32,42 +33,17 @@ class Tls : public ::testing::Test {
         TlsOptions options{.credentials = test_credentials({Role::kCoordinator, {}})};
         options.handshake_timeout = timeout;
         if (take_anonymous)
-            options.on_anonymous = [this](auto c) { take(anonymous_, std::move(c)); };
+            options.on_anonymous = [this](auto c) { anonymous_.emplace_back().take(std::move(c)); };
         auto made = make_tls_transport(loop_, std::move(options));
         ASSERT_TRUE(made) << made.error().message;
         server_ = std::move(*made);
-        auto listener =
-            server_->listen("127.0.0.1:0", {}, [this](auto c) { take(accepted_, std::move(c)); });
+        auto listener = server_->listen(
+            "127.0.0.1:0", {}, [this](auto c) { accepted_.emplace_back().take(std::move(c)); });
         ASSERT_TRUE(listener) << listener.error().message;
         listener_ = std::move(*listener);
     }
-    struct Taken {
-        std::shared_ptr<Connection> connection;
-        std::shared_ptr<Recorder> recorder = std::make_shared<Recorder>();
-    };
-    static void take(std::vector<Taken>& into, std::shared_ptr<Connection> connection) {
-        into.emplace_back();
-        into.back().connection = std::move(connection);
-        into.back().connection->start(into.back().recorder);
-    }
-    /// Dials; a connection that comes about sends a frame, so that a late refusal shows.
-    struct Attempt {
-        Taken made;
-        std::string failure;
-        bool ended() const { return !failure.empty() || made.recorder->closed; }
-    };
-    std::shared_ptr<Attempt> dial(Transport& transport) {
-        auto attempt = std::make_shared<Attempt>();
-        transport.dial(listener_->address(), {}, 10s, [attempt](auto made) {
-            if (!made) {
-                attempt->failure = made.error().message;
-                return;
-            }
-            attempt->made.connection = *made;
-            (*made)->start(attempt->made.recorder);
-            EXPECT_TRUE(send(**made, bytes_of("hello"), {}));
-        });
-        return attempt;
+    std::shared_ptr<End> dial(Transport& transport) {
+        return dial_and_send(transport, listener_->address());
     }
     tcp::socket stranger() {
         tcp::socket socket(strangers_);
@@ -75,14 +51,7 @@ class Tls : public ::testing::Test {
             {asio::ip::make_address("127.0.0.1"), parse_address(listener_->address())->port});
         return socket;
     }
-    bool run_until(const std::function<bool()>& done) {
-        const auto end = std::chrono::steady_clock::now() + 30s;
-        while (!done() && std::chrono::steady_clock::now() < end) {
-            loop_.restart();
-            loop_.run_one_for(100ms);
-        }
-        return done();
-    }
+    bool run_until(const std::function<bool()>& done) { return test::run_until(loop_, done); }
     /// The server lets go of this socket.
     bool cut_off(tcp::socket& socket) {
         socket.non_blocking(true);
@@ -102,8 +71,8 @@ class Tls : public ::testing::Test {
     asio::io_context strangers_;
     std::unique_ptr<Transport> server_;
     std::unique_ptr<Listener> listener_;
-    std::vector<Taken> accepted_;
-    std::vector<Taken> anonymous_;
+    std::vector<End> accepted_;
+    std::vector<End> anonymous_;
 };
 
 TEST_F(Tls, BothSidesKnowOneAnother) {
@@ -113,7 +82,7 @@ TEST_F(Tls, BothSidesKnowOneAnother) {
     ASSERT_TRUE(run_until([&] { return accepted_.size() == 1 && accepted_[0].recorder->count; }));
     EXPECT_EQ(accepted_[0].connection->identity(),
               (security::NodeIdentity{Role::kWorker, "attic"}));
-    EXPECT_EQ(attempt->made.connection->identity().role, Role::kCoordinator);
+    EXPECT_EQ(attempt->connection->identity().role, Role::kCoordinator);
 }
 
 TEST_F(Tls, AnotherClusterIsRefusedByBothSides) {
@@ -146,7 +115,7 @@ TEST_F(Tls, AnExpiredCertificateIsRefused) {
     const auto transport = std::move(*make_tls_transport(loop_, {.credentials = credentials}));
     const auto attempt = dial(*transport);
     ASSERT_TRUE(run_until([&] { return attempt->ended(); }));
-    EXPECT_THAT(attempt->made.recorder->reason.message, HasSubstr("expired"));
+    EXPECT_THAT(attempt->recorder->reason.message, HasSubstr("expired"));
     EXPECT_TRUE(accepted_.empty());
     EXPECT_TRUE(anonymous_.empty());
 }
@@ -167,10 +136,10 @@ TEST_F(Tls, AJoiningMachineIsTakenAsAnonymousOnly) {
     const auto attempt = dial(*transport);
     ASSERT_TRUE(run_until([&] { return anonymous_.size() == 1 && anonymous_[0].recorder->count; }));
     EXPECT_EQ(anonymous_[0].connection->identity().role, Role::kUnknown);
-    EXPECT_EQ(attempt->made.connection->identity().role, Role::kCoordinator);
+    EXPECT_EQ(attempt->connection->identity().role, Role::kCoordinator);
     EXPECT_TRUE(accepted_.empty());
     // Its bounds are small.
-    ASSERT_TRUE(send(*attempt->made.connection, pattern(kMaxAnonymousHeadBytes + 1, 1), {}));
+    ASSERT_TRUE(send(*attempt->connection, pattern(kMaxAnonymousHeadBytes + 1, 1), {}));
     ASSERT_TRUE(run_until([&] { return anonymous_[0].recorder->closed; }));
     EXPECT_EQ(anonymous_[0].recorder->reason.code, ErrorCode::kCorrupt);
 }
@@ -182,7 +151,7 @@ TEST_F(Tls, AJoiningMachineSpeaksToNoOtherAuthority) {
     const auto transport = std::move(*make_joining_transport(loop_, wrong));
     const auto attempt = dial(*transport);
     ASSERT_TRUE(run_until([&] { return attempt->ended(); }));
-    EXPECT_EQ(attempt->made.connection, nullptr) << "a connection, over which a secret might go";
+    EXPECT_EQ(attempt->connection, nullptr) << "a connection, over which a secret might go";
     EXPECT_TRUE(anonymous_.empty());
 }
 
@@ -196,7 +165,7 @@ TEST_F(Tls, PlainTextGetsNothingAndDisturbsNobody) {
         asio::write(socket, asio::buffer(std::string(text) + std::string(100, 'x')));
         EXPECT_TRUE(cut_off(socket));
     }
-    ASSERT_TRUE(send(*attempt->made.connection, bytes_of("again"), {}));
+    ASSERT_TRUE(send(*attempt->connection, bytes_of("again"), {}));
     ASSERT_TRUE(run_until([&] { return accepted_[0].recorder->count == 2; }));
     EXPECT_EQ(accepted_.size(), 1U);
     EXPECT_TRUE(anonymous_.empty());

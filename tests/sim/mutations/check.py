@@ -3,7 +3,8 @@
 
 Works on a copy of the repository with a build folder of its own; only sim_test is built. For each
 mutation of mutations.toml: change the copy, build, play the scenario until it fails, change it
-back. Prints a line each, and fails if a mutation was not noticed, does not apply or does not build.
+back. Prints the rows of the table in docs/faults.md, and fails if a mutation was not noticed, does
+not apply or does not build.
 
     tests/sim/mutations/check.py [--only NAME…] [--seeds 1-2400] [--folder build/mutations]
 """
@@ -98,6 +99,11 @@ class Bench:
             file.write_text(text)
 
 
+def row(*cells):
+    """Of a table in Markdown."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", metavar="NAME", help="of mutations; none: all")
@@ -111,6 +117,7 @@ def main():
         parser.error("no such mutation: " + ", ".join(sorted(unknown)))
     bench = Bench(options.folder, options.seeds, options.jobs)
     missed = 0
+    print(row("scenario", "mutation", "guard", "first report"), "|---|---|---|---|", sep="\n")
     for mutation in mutations:
         if options.only and mutation["name"] not in options.only:
             continue
@@ -125,7 +132,8 @@ def main():
             reported = None
             print(wrong, file=sys.stderr)
         missed += reported is None
-        print(f"{mutation['name']}: {mutation['scenario']}: {reported or 'NOT NOTICED'}", flush=True)
+        print(row(f"`{mutation['scenario']}`", f"`{mutation['name']}`", mutation["guard"],
+                  reported or "NOT NOTICED"), flush=True)
     return 1 if missed else 0
 
 

@@ -1,13 +1,17 @@
 // Files that are replaced whole, and bytes as digits.
 
+#include "base/files.h"
+
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <string>
 
 #include "base/hex.h"
-#include "base/replace_file.h"
 
 namespace potluck {
 namespace {
@@ -31,8 +35,8 @@ class ReplaceFile : public ::testing::Test {
 TEST_F(ReplaceFile, PutsTheNewOneInThePlaceOfTheOld) {
     const std::string path = folder_ / "file";
     for (const bool durable : {false, true}) {
-        EXPECT_FALSE(replace_file(path, "first", durable));
-        EXPECT_FALSE(replace_file(path, std::string("a\0b", 3), durable));
+        EXPECT_TRUE(replace_file(path, "first", durable));
+        EXPECT_TRUE(replace_file(path, std::string("a\0b", 3), durable));
         EXPECT_EQ(text_of(path), std::string("a\0b", 3));
     }
     EXPECT_EQ(fs::status(path).permissions() & fs::perms::others_all, fs::perms::none);
@@ -40,14 +44,16 @@ TEST_F(ReplaceFile, PutsTheNewOneInThePlaceOfTheOld) {
 }
 
 TEST_F(ReplaceFile, SaysWhichStepFailedAndLeavesNothing) {
-    const auto missing = replace_file(folder_ / "missing" / "file", "x", false);
-    ASSERT_TRUE(missing);
-    EXPECT_STREQ(missing->step, "create");
-    EXPECT_EQ(errno, ENOENT);
+    const std::string file = folder_ / "missing" / "file";
+    const auto missing = replace_file(file, "x", false);
+    ASSERT_FALSE(missing);
+    EXPECT_EQ(missing.error().code, ErrorCode::kNotFound);
+    EXPECT_EQ(missing.error().message,
+              fmt::format("create {}.{}.new: No such file or directory", file, ::getpid()));
     fs::create_directories(folder_ / "taken" / "inside");
     const auto taken = replace_file(folder_ / "taken", "x", false);
-    ASSERT_TRUE(taken);
-    EXPECT_STREQ(taken->step, "rename");
+    ASSERT_FALSE(taken);
+    EXPECT_EQ(taken.error().message.substr(0, 7), "rename ");
     EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 1);
 }
 

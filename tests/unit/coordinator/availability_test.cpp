@@ -68,6 +68,10 @@ TEST(Availability, WhatAWorkerSaysIsCutAndCleaned) {
     const auto why = a.absence(kAttic);
     EXPECT_LT(why.size(), kMaxAbsenceBytes + 20);
     EXPECT_EQ(why.find('\x1b'), std::string::npos);
+    // It goes into JSON: no character is cut in two.
+    a.on_word(kAttic,
+              {WorkerAbsence::kYielding, std::string(255, 'x') + "\xC3\xA9 and more", true});
+    EXPECT_EQ(a.absence(kAttic), "it yields: " + std::string(255, 'x') + "\xC3\xA9...");
 }
 
 TEST(Availability, EachIsAskedOnceForEachAbsence) {

@@ -236,6 +236,16 @@ TEST(SchedulerLoss, KeptPagesAreGivenBackWhenOthersNeedThem) {
     }
 }
 
+TEST(SchedulerLoss, AChangeThatIsPlannedIsNoLoss) {
+    Pipeline p(kLimits);
+    p.scheduler.suspend(true);
+    EXPECT_TRUE(p.scheduler.suspended());
+    EXPECT_EQ(p.scheduler.counters().losses, 0U);
+    p.restart(kLimits);
+    p.lose();
+    EXPECT_EQ(p.scheduler.counters().losses, 1U);
+}
+
 TEST(SchedulerLoss, RequestsAreTakenMeanwhileUpToTheQueueLimit) {
     Pipeline p(kLimits, {.queue_limit = 2});
     p.next_token = letter_after;

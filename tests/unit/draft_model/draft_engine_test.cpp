@@ -2,12 +2,12 @@
 
 #include <gmock/gmock.h>
 
-#include "base/rng.h"
 #include "coordinator/draft_model/draft_thread.h"
 #include "coordinator/speculate/speculator.h"
 #include "engine/local_runner.h"
 #include "kernels/cpu/cpu_device.h"
 #include "tests/support/inline_draft_port.h"
+#include "tests/support/random_text.h"
 #include "tests/support/replay.h"
 #include "tests/support/tiny_model.h"
 
@@ -22,12 +22,7 @@ engine::OpenModel tiny_model() {
     return {tiny.file, must(model::describe(*tiny.file, model::arch::architectures()))};
 }
 
-std::vector<TokenId> random_tokens(std::uint64_t seed, std::size_t n) {
-    std::vector<TokenId> tokens;
-    for (std::size_t i = 0; i < n; ++i)
-        tokens.push_back(static_cast<TokenId>(uniform(seed, i) * 300));
-    return tokens;
-}
+constexpr TokenId kLetters = 300;
 
 class DraftEngineTest : public testing::Test {
   protected:
@@ -83,7 +78,7 @@ TEST_F(DraftEngineTest, DraftsWhatTheModelSays) {
     for (const std::size_t chunk : {1U, 7U, 64U}) {
         replies_.clear();
         const auto engine = load({.chunk = chunk});
-        const auto text = random_tokens(1, 50);
+        const auto text = random_text(1, 50, kLetters);
         tell(*engine, 5, text, 6);
         work(*engine);
         EXPECT_EQ(said(5, 1), greedy(text, 6)) << chunk;
@@ -97,7 +92,7 @@ TEST_F(DraftEngineTest, DraftsWhatTheModelSays) {
 
 TEST_F(DraftEngineTest, GoesOnBehindWhatWasRightAndBeginsAnewBehindWhatWasWrong) {
     const auto engine = load({});
-    auto text = random_tokens(2, 20);
+    auto text = random_text(2, 20, kLetters);
     tell(*engine, 1, text, 4);
     work(*engine);
     const auto first = said(1, 1);
@@ -118,10 +113,10 @@ TEST_F(DraftEngineTest, GoesOnBehindWhatWasRightAndBeginsAnewBehindWhatWasWrong)
 
 TEST_F(DraftEngineTest, ALongChangeIsFedWhole) {
     const auto engine = load({.chunk = 8});
-    auto text = random_tokens(3, 20);
+    auto text = random_text(3, 20, kLetters);
     tell(*engine, 1, text, 8);
     work(*engine);
-    const auto more = random_tokens(4, 30);
+    const auto more = random_text(4, 30, kLetters);
     text.insert(text.end(), more.begin(), more.end());
     tell(*engine, 1, more, 3);
     work(*engine);
@@ -130,7 +125,7 @@ TEST_F(DraftEngineTest, ALongChangeIsFedWhole) {
 
 TEST_F(DraftEngineTest, WhatFindsNoRoomIsSentLater) {
     const auto engine = load({});
-    const auto text = random_tokens(5, 10);
+    const auto text = random_text(5, 10, kLetters);
     tell(*engine, 1, text, 6);
     work(*engine, 2);
     EXPECT_EQ(said(1, 1).size(), 2U);
@@ -140,7 +135,7 @@ TEST_F(DraftEngineTest, WhatFindsNoRoomIsSentLater) {
 
 TEST_F(DraftEngineTest, SequencesTakeTurnsAndEnd) {
     const auto engine = load({.kv_tokens = 3 * 1024});
-    const auto a = random_tokens(6, 40), b = random_tokens(7, 3);
+    const auto a = random_text(6, 40, kLetters), b = random_text(7, 3, kLetters);
     tell(*engine, 1, a, 5);
     tell(*engine, 2, b, 5);
     tell(*engine, 3, b, 5);
@@ -164,7 +159,8 @@ TEST_F(DraftEngineTest, SequencesTakeTurnsAndEnd) {
 TEST_F(DraftEngineTest, WhoWasIdleLongestGivesItsPages) {
     // Room for two pages of 64 positions.
     const auto engine = load({.context = 128, .kv_tokens = 128});
-    const auto a = random_tokens(8, 50), b = random_tokens(9, 50), c = random_tokens(10, 50);
+    const auto a = random_text(8, 50, kLetters), b = random_text(9, 50, kLetters),
+               c = random_text(10, 50, kLetters);
     std::uint64_t number = 0;
     for (const auto& text : {a, b, c}) {
         tell(*engine, ++number, text, 2);
@@ -181,7 +177,7 @@ TEST_F(DraftEngineTest, WhoWasIdleLongestGivesItsPages) {
 
 TEST_F(DraftEngineTest, IsSilentWhereItCannotFollow) {
     const auto engine = load({.context = 64});
-    tell(*engine, 1, random_tokens(11, 62), 8);
+    tell(*engine, 1, random_text(11, 62, kLetters), 8);
     tell(*engine, 2, {1, 300}, 8);  // no such token
     tell(*engine, 3, {1, -1}, 8);
     tell(*engine, 4, {}, 8);
@@ -190,7 +186,7 @@ TEST_F(DraftEngineTest, IsSilentWhereItCannotFollow) {
     EXPECT_TRUE(said(2, 1).empty());
     EXPECT_TRUE(said(3, 1).empty());
     EXPECT_TRUE(said(4, 1).empty());
-    tell(*engine, 1, random_tokens(12, 9), 8);
+    tell(*engine, 1, random_text(12, 9, kLetters), 8);
     work(*engine);
     EXPECT_EQ(engine->pages().sequence_count(), 1U);  // released with the next batch
     tell(*engine, 5, {1, 2}, 1);
@@ -202,7 +198,7 @@ TEST_F(DraftEngineTest, IsSilentWhereItCannotFollow) {
 TEST_F(DraftEngineTest, TellsTheTimeThatStepsTook) {
     nanoseconds now{};
     const auto engine = load({.chunk = 10, .now = [&] { return now += 1ms; }});
-    tell(*engine, 1, random_tokens(13, 25), 2);
+    tell(*engine, 1, random_text(13, 25, kLetters), 2);
     work(*engine);
     ASSERT_EQ(replies_.size(), 2U);
     EXPECT_EQ(replies_[0].rows, 25U);
@@ -211,7 +207,7 @@ TEST_F(DraftEngineTest, TellsTheTimeThatStepsTook) {
 }
 
 TEST_F(DraftEngineTest, AModelThatDraftsForItselfIsAlwaysRight) {
-    const auto prompt = random_tokens(14, 30);
+    const auto prompt = random_text(14, 30, kLetters);
     const auto answer = greedy(prompt, 200);
     for (const std::size_t steps : {std::size_t{0}, std::size_t{2}, std::size_t{3}}) {
         const auto port = std::make_shared<InlineDraftPort>(load({}), steps);
@@ -228,7 +224,7 @@ TEST_F(DraftEngineTest, AModelThatDraftsForItselfIsAlwaysRight) {
 TEST_F(DraftEngineTest, AnswersOfOthersOnlyCostItRounds) {
     // Another text than the model would say: it begins anew again and again, and is never wrong
     // about what it was told.
-    const auto prompt = random_tokens(15, 30), answer = random_tokens(16, 300);
+    const auto prompt = random_text(15, 30, kLetters), answer = random_text(16, 300, kLetters);
     const auto port = std::make_shared<InlineDraftPort>(load({}), 2);
     const auto speculation = make_speculator({.drafters = {.draft_model = port}});
     const auto r = replay(*speculation, 1, TenantId{}, prompt, answer, "auto", {.per_row = 0.02});
@@ -239,7 +235,7 @@ TEST(DraftThread, DraftsBesideAndStops) {
     auto thread = must(DraftThread::start({.model = tiny_model(), .make_device = [] {
                                                return kernels::cpu::make_cpu_device({.threads = 1});
                                            }}));
-    ASSERT_TRUE(thread->post(DraftRequest::of(1, random_tokens(17, 20), 3)));
+    ASSERT_TRUE(thread->post(DraftRequest::of(1, random_text(17, 20, kLetters), 3)));
     std::vector<DraftReply> replies;
     while (replies.size() < 3) {
         if (const auto reply = thread->poll()) {
@@ -252,7 +248,7 @@ TEST(DraftThread, DraftsBesideAndStops) {
     EXPECT_GT(replies[0].took, 0ns);
     // It ends in the middle of work, and with requests that nobody looked at.
     for (std::uint64_t number = 2; number < 100; ++number) {
-        if (!thread->post(DraftRequest::of(number, random_tokens(number, 500), 16))) break;
+        if (!thread->post(DraftRequest::of(number, random_text(number, 500, kLetters), 16))) break;
     }
     thread.reset();
 }

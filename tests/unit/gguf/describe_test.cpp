@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "model/gguf/text.h"
+#include "base/printable.h"
 #include "model/gguf/writer.h"
 #include "tests/unit/gguf/raw_file.h"
 

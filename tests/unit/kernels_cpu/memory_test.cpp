@@ -36,7 +36,7 @@ TEST(CpuMemory, SomeIsAvailable) {
 TEST(CpuMemory, LargeBuffersAreWritableZeroedAndGivenBack) {
     constexpr std::size_t kBytes = (std::size_t{3} << 20) + 17;
     for (int round = 0; round < 3; ++round) {
-        auto buffer = allocate_memory(kBytes);
+        auto buffer = allocate_memory(kBytes, 0);
         ASSERT_TRUE(buffer) << buffer.error().message;
         const std::span<std::byte> bytes((*buffer)->data(), kBytes);
         EXPECT_TRUE(
@@ -50,8 +50,8 @@ TEST(CpuMemory, BuffersSideBySideReachTheirHugePagesOneAfterAnother) {
     constexpr std::size_t kHuge = std::size_t{2} << 20;
     std::vector<std::unique_ptr<Buffer>> buffers;
     std::set<std::size_t> places;
-    for (int i = 0; i < 32; ++i) {
-        auto buffer = allocate_memory(3 * kHuge);
+    for (std::size_t i = 0; i < 32; ++i) {
+        auto buffer = allocate_memory(3 * kHuge, i);
         ASSERT_TRUE(buffer) << buffer.error().message;
         places.insert(reinterpret_cast<std::uintptr_t>((*buffer)->data()) % kHuge);
         buffers.push_back(std::move(*buffer));
@@ -61,7 +61,7 @@ TEST(CpuMemory, BuffersSideBySideReachTheirHugePagesOneAfterAnother) {
 
 TEST(CpuMemory, MoreThanThereIsIsRefusedNotKilled) {
     for (const std::size_t bytes : {available_memory() + (std::size_t{1} << 30), SIZE_MAX}) {
-        const auto buffer = allocate_memory(bytes);
+        const auto buffer = allocate_memory(bytes, 31);
         ASSERT_FALSE(buffer);
         EXPECT_EQ(buffer.error().code, ErrorCode::kResourceExhausted);
     }

@@ -8,60 +8,31 @@
 
 #include <optional>
 
-#include <boost/asio/io_context.hpp>
-
-#include "security/certificates.h"
-#include "transport/tls.h"
+#include "tests/unit/links/two_nodes.h"
 
 namespace potluck::links {
 namespace {
 
-using security::NodeIdentity;
-using security::Role;
 using ::testing::HasSubstr;
 
-const NodeIdentity kAttic{Role::kWorker, "attic"};
-const NodeIdentity kCellar{Role::kWorker, "cellar"};
-
-class LinkProbes : public ::testing::Test {
+class LinkProbes : public TwoNodes {
   protected:
     /// The cellar welcomes everybody; `serve` says what is done with them.
     void SetUp() override {
         server_ = node(kCellar);
         client_ = node(kAttic);
-        listener_ = std::move(*server_->listen("127.0.0.1:0", {}, [this](auto connection) {
-            ControlLink::Handler handler;
-            handler.on_message = [this](const proto::Control& message) {
-                EXPECT_EQ(message.hello().role(), proto::Hello::PROBE);
-                proto::Control answer;
-                *answer.mutable_hello() = make_hello(proto::Hello::PROBE, "cellar");
-                EXPECT_TRUE(accepted_->send(answer));
-                serve_(accepted_->release());
-            };
-            accepted_ = ControlLink::attach(std::move(connection), std::move(handler));
-        }));
-    }
-    std::unique_ptr<transport::Transport> node(const NodeIdentity& identity) {
-        return std::move(*transport::make_tls_transport(
-            loop_, {.credentials = *security::issue(authority_, identity, now_)}));
+        listener_ = listen(*server_, [this](const proto::Control& message) {
+            EXPECT_EQ(message.hello().role(), proto::Hello::PROBE);
+            answer(make_hello(proto::Hello::PROBE, "cellar"));
+            serve_(accepted_->release());
+        });
     }
     std::unique_ptr<LinkProbe> probe() {
         return std::make_unique<LinkProbe>(*client_, Destination{listener_->address(), kCellar},
                                            "attic", [this](auto figures) { got_ = figures; });
     }
-    template <typename Condition>
-    void run_until(const Condition& condition) {
-        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-        while (!condition() && std::chrono::steady_clock::now() < end)
-            loop_.run_one_for(std::chrono::milliseconds(100));
-    }
-
-    boost::asio::io_context loop_;
-    security::Time now_ = std::chrono::system_clock::now();
-    security::Authority authority_ = security::make_authority("one", now_).value();
     std::unique_ptr<transport::Transport> server_, client_;
     std::unique_ptr<transport::Listener> listener_;
-    std::shared_ptr<ControlLink> accepted_;
     LinkProbeServer probes_;
     std::function<void(std::shared_ptr<transport::Connection>)> serve_ = [this](auto connection) {
         probes_.serve(std::move(connection));

@@ -3,23 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <boost/asio/io_context.hpp>
-
-#include "links/control_link.h"
-#include "security/certificates.h"
 #include "tests/support/wire_v2.h"
-#include "transport/tls.h"
+#include "tests/unit/links/two_nodes.h"
 
 namespace potluck::links {
 namespace {
 
 using proto::WireVersions;
-using security::Role;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-const security::NodeIdentity kAttic{Role::kWorker, "attic"};
-const security::NodeIdentity kCellar{Role::kWorker, "cellar"};
 
 struct Outcome {
     int dialler = 0;   ///< the version; 0: refused
@@ -27,36 +19,24 @@ struct Outcome {
     std::string problem;
 };
 
-class LinkVersions : public ::testing::Test {
+class LinkVersions : public TwoNodes {
   protected:
-    std::unique_ptr<transport::Transport> node(const security::NodeIdentity& identity) {
-        return std::move(*transport::make_tls_transport(
-            loop_, {.credentials = *security::issue(authority_, identity, now_)}));
-    }
     /// One greeting over a real connection; the listener answers as a node does.
     Outcome greet(WireVersions dialling, WireVersions listening) {
-        loop_.restart();
         Outcome outcome;
-        std::shared_ptr<ControlLink> accepted;
-        ControlLink::Handler handler;
-        handler.on_message = [&](const proto::Control& message) {
-            proto::Control answer;
-            *answer.mutable_hello() = make_hello(proto::Hello::DATA, "cellar", listening);
+        const auto listener = listen(*server_, [&](const proto::Control& message) {
+            auto hello = make_hello(proto::Hello::DATA, "cellar", listening);
             const auto version = check_hello(message.hello(), listening);
             if (version) {
                 outcome.listener = (*version)->version;
             } else {
-                answer.mutable_hello()->set_refused(version.error().message);
+                hello.set_refused(version.error().message);
             }
-            EXPECT_TRUE(accepted->send(answer));
-        };
-        handler.on_closed = [](const Error&) {};
-        const auto listener = server_->listen("127.0.0.1:0", {}, [&](auto connection) {
-            accepted = ControlLink::attach(std::move(connection), handler);
+            answer(hello);
         });
         bool done = false;
         dial_and_greet(
-            *client_, {(*listener)->address(), kCellar}, {}, std::chrono::seconds(10),
+            *client_, {listener->address(), kCellar}, {}, std::chrono::seconds(10),
             make_hello(proto::Hello::DATA, "attic"),
             [&](Result<Greeted> made) {
                 done = true;
@@ -68,16 +48,11 @@ class LinkVersions : public ::testing::Test {
                 made->connection->close();
             },
             dialling);
-        const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-        while (!done && std::chrono::steady_clock::now() < end)
-            loop_.run_one_for(std::chrono::milliseconds(100));
-        if (accepted) accepted->close();
+        run_until([&] { return done; });
+        close_accepted();
         return outcome;
     }
 
-    boost::asio::io_context loop_;
-    security::Time now_ = std::chrono::system_clock::now();
-    security::Authority authority_ = security::make_authority("one", now_).value();
     std::unique_ptr<transport::Transport> server_ = node(kCellar);
     std::unique_ptr<transport::Transport> client_ = node(kAttic);
 };

@@ -5,22 +5,13 @@
 #include <map>
 #include <sstream>
 
+#include "tests/support/samples.h"
+
 namespace potluck::coordinator {
 namespace {
 
 using namespace std::chrono_literals;
-
-/// By name and labels, as they stand in the text.
-std::map<std::string, std::string> samples(const std::string& text) {
-    std::map<std::string, std::string> found;
-    std::istringstream lines(text);
-    for (std::string line; std::getline(lines, line);) {
-        if (line.starts_with('#')) continue;
-        const auto space = line.rfind(' ');
-        EXPECT_TRUE(found.emplace(line.substr(0, space), line.substr(space + 1)).second) << line;
-    }
-    return found;
-}
+using test::samples;
 
 MetricsFacts some_facts() {
     MetricsFacts facts{.ready = true, .active = 5, .paused = 2, .waiting = 3, .in_flight = 4};

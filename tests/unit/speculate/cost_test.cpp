@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "coordinator/speculate/speculator.h"
+#include "coordinator/speculate/timed_speculation.h"
 #include "tests/support/counting_new.h"
 #include "tests/support/random_text.h"
 
@@ -39,6 +40,15 @@ TEST(DraftingCost, FreshTextAllocatesOnlyWhereTablesGrow) {
     EXPECT_LE(allocations() - before, 40U);  // doublings of a dozen vectors
     EXPECT_LE(asked, 10U);
     EXPECT_EQ(speculation->end(1).drafted, 0U);
+}
+
+/// As the coordinator has it: with a clock around it.
+TEST(DraftingCost, WhoIsTimedIsAskedNoMoreOften) {
+    const auto speculation = time_speculation(make_speculator({}), [] { return nanoseconds{}; });
+    const auto answer = random_text(2, 4000, 1 << 30);
+    speculation->begin(1, TenantId{}, random_text(1, 300, 1 << 30), "auto");
+    decode(*speculation, 1, std::span(answer).first(100));
+    EXPECT_LE(decode(*speculation, 1, std::span(answer).subspan(100)), 10U);
 }
 
 TEST(DraftingCost, WhoIsOffIsNotListenedTo) {

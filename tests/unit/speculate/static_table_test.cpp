@@ -56,9 +56,7 @@ TEST(StaticTable, RefusesTokensThatThereAreNot) {
 TEST(StaticTable, TheFileIsTheTable) {
     std::vector<std::vector<TokenId>> texts;
     for (std::uint64_t seed = 1; seed < 20; ++seed) {
-        auto text = random_text(seed, 500);
-        for (auto& token : text)
-            token %= 90;
+        const auto text = random_text(seed, 500, 90);
         texts.push_back(text);
         texts.push_back(text);
     }

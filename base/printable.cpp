@@ -1,10 +1,10 @@
-#include "model/gguf/text.h"
+#include "base/printable.h"
 
 #include <fmt/format.h>
 
 #include <cstdint>
 
-namespace potluck::model::gguf {
+namespace potluck {
 namespace {
 
 std::uint8_t byte_at(std::string_view text, std::size_t i) {
@@ -48,4 +48,4 @@ std::string printable(std::string_view text, std::size_t limit) {
     return out;
 }
 
-}  // namespace potluck::model::gguf
+}  // namespace potluck
