@@ -40,8 +40,9 @@ Streams ask(const Cluster& cluster) {
     for (const char* prompt : {"def add(a, b):", "class Queue:\\n    def __init__", "import os"}) {
         for (const char* how : {"\"temperature\":0", "\"temperature\":1,\"seed\":5"}) {
             streams.push_back(std::make_unique<StreamClient>(
-                cluster.port(), std::string("\"prompt\":\"") + prompt + "\"," + how +
-                                    ",\"max_tokens\":120,\"ignore_eos\":true"));
+                cluster.port(),
+                std::string("\"prompt\":\"") + prompt + "\"," + how +
+                    ",\"max_tokens\":240,\"ignore_eos\":true,\"speculation\":\"off\""));
         }
     }
     return streams;

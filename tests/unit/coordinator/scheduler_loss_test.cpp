@@ -219,7 +219,7 @@ TEST(SchedulerLoss, KeptPagesAreGivenBackWhenOthersNeedThem) {
     few.kv_pages = 9;
     for (const auto kept : {KeptPages::kLater, KeptPages::kAll}) {
         few.kept = kept;
-        Pipeline p(few);
+        Pipeline p(few, {.growth_tokens = 4});
         p.next_token = letter_after;
         ASSERT_TRUE(p.submit(1, ask(4, 24)));
         ASSERT_TRUE(p.submit(2, ask(5, 24)));
