@@ -125,9 +125,9 @@ class Trial:
         streams = self.run(requests)
         return [text_of(s.answer) for s in streams], time.monotonic() - began
 
-    def one(self, h: home.Home, kind: str, requests: list[Request], texts: list[str],
-            took: float) -> list[float]:
-        """The longest gap of each stream that the fault interrupted."""
+    def one(self, h: home.Home, kind: str, requests: list[Request], took: float) -> tuple[list[float], float]:
+        """The longest gap of each stream that the fault interrupted, and how long the same requests
+        take without it, afterwards: by then nobody has any of their beginnings."""
         fault, mend = FAULTS[kind]
         name = self.random.choice(h.names)
         moment = self.random.uniform(0.15, 0.85) * took
@@ -147,6 +147,9 @@ class Trial:
             cost = watch.stop()
         print(f"{kind} {name}: {cost}", file=sys.stderr, flush=True)
         gaps = [longest_gap(s) for s in streams if s.sent < struck[0] < s.times[-1]]
+        mend(h, name)
+        h.wait_until_ready(len(h.names))
+        texts, took = self.undisturbed(requests)
         for i, (stream, text) in enumerate(zip(streams, texts)):
             same = text_of(stream.answer) == text
             self.equal += same
@@ -154,17 +157,16 @@ class Trial:
             if not same:
                 print(f"{kind} {name}: stream {i} differs: {text_of(stream.answer)!r}\n  was {text!r}",
                       file=sys.stderr)
-        mend(h, name)
-        h.wait_until_ready(len(h.names))
-        return gaps
+        return gaps, took
 
     def kind(self, h: home.Home, kind: str):
         gaps = []
+        _, took = self.undisturbed(self.requests())
         for index in range(self.o.rounds):
             requests = self.requests()
-            texts, took = self.undisturbed(requests)
             try:
-                gaps += self.one(h, kind, requests, texts, took)
+                of_round, took = self.one(h, kind, requests, took)
+                gaps += of_round
             except client.Failure as e:
                 self.different += len(requests)
                 print(f"{kind}, round {index + 1}: {e}\n{h.coordinator.text()[-1500:]}", file=sys.stderr)
