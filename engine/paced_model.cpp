@@ -42,7 +42,8 @@ Status PacedModel::run(const Batch& batch, std::span<const float> input, std::sp
     const nanoseconds before = clock_.spent();
     POTLUCK_TRY(model_->run(batch, input, output, result));
     const nanoseconds spent = clock_.spent() - before;
-    const std::size_t rows = computed_rows(batch);
+    const std::size_t all = computed_rows(batch);
+    const std::size_t rows = all - std::min(all, model_->skipped_rows());
     if (rows == 0 || is_given_up()) return {};
     const nanoseconds end = clock_.now();
     const nanoseconds until = start + pace_.time(rows, spent);

@@ -27,8 +27,9 @@ struct PaceClock {
     std::function<void(nanoseconds until)> sleep_until;
 };
 /// Real time, and as time spent that of the calling thread on a processor: what other programs take
-/// from it makes no paced stage slower until it is more than the stage would sleep. Asks
-/// `abandoned` every few milliseconds and returns early once it says yes.
+/// from it makes no paced stage slower until it is more than the stage would sleep. (Of a device
+/// with several threads that is the caller's part of the work, which is as long as the others'.)
+/// Asks `abandoned` every few milliseconds and returns early once it says yes.
 PaceClock steady_pace_clock(std::function<bool()> abandoned);
 
 class PacedModel final : public StageModel {
@@ -38,8 +39,11 @@ class PacedModel final : public StageModel {
     std::size_t input_width() const override { return model_->input_width(); }
     std::size_t output_width() const override { return model_->output_width(); }
     std::size_t max_rows() const override { return model_->max_rows(); }
-    /// Only rows that are computed are paced: not junk, and not those of a batch that is given up.
-    /// One that is given up while it sleeps is for the clock to notice.
+    std::size_t room() const override { return model_->room(); }
+    bool keeps() const override { return model_->keeps(); }
+    std::size_t skipped_rows() const override { return model_->skipped_rows(); }
+    /// Only rows that are computed are paced: not junk, nor skipped, nor of a batch that is given
+    /// up. One that is given up while it sleeps is for the clock to notice.
     Status run(const Batch& batch, std::span<const float> input, std::span<float> output,
                StepResult& result) override;
 
