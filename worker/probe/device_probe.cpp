@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "kernels/api/ops.h"
+#include "worker/probe/probed_layer.h"
 
 namespace potluck::worker {
 namespace {
@@ -15,18 +17,16 @@ constexpr std::size_t kColumns = 1024;
 /// Outputs of the matrix that a step of many rows multiplies by: each weight is used so often that
 /// it does not matter where it comes from.
 constexpr std::size_t kOutputs = 512;
-constexpr std::size_t kMaxRows = kProbedRows.back();
+constexpr std::size_t kMaxRows = ProbedLayer::kMaxRows;
+static_assert(kMaxRows == kProbedRows.back());
+constexpr std::size_t kKeys = ProbedLayer::kKeys;
 /// Steps of few rows live on how fast weights come from memory. Each type's matrix has this part of
 /// the bytes that no cache holds; they are taken in turn, so that none is found in a cache.
 constexpr std::size_t kTurns = 32;
 constexpr std::size_t kFewRows = kProbedRows[1];
-/// A layer of such a model; attention has keys that lie in two dozen pages.
-constexpr std::size_t kWidth = 1024;
-constexpr std::size_t kFfnWidth = 3072;
-constexpr std::size_t kHeads = 8;
-constexpr std::size_t kKvHeads = 4;
-constexpr std::size_t kHeadDim = 128;
-constexpr std::size_t kKeys = 1024;
+constexpr std::size_t kFewKeys = 256;  ///< behind which one row is measured
+/// Of attention, for a row: two products of a head's size, two operations each.
+constexpr double kOperationsPerKey = 4.0 * ProbedLayer::kHeads * ProbedLayer::kHeadDim;
 /// A layer whose products are as small as they can be.
 constexpr std::size_t kTinyWidth = 64;
 
@@ -57,9 +57,9 @@ class Probe {
                                        kernels::ActivationForm::kInt8x32, kMaxRows, kColumns)));
         DeviceProbe probe;
         POTLUCK_TRY(fill_input());
+        POTLUCK_ASSIGN(layer_, ProbedLayer::make(device_, *stream_));
         POTLUCK_TRY(measure_few_rows(probe));
         POTLUCK_TRY(measure_many_rows(probe));
-        POTLUCK_TRY(allocate_layer());
         POTLUCK_TRY(measure_attention(probe));
         POTLUCK_TRY(measure_elementwise(probe));
         POTLUCK_TRY(measure_overhead(probe));
@@ -162,9 +162,15 @@ class Probe {
         std::vector<nanoseconds> one, few;
         double bytes_per_s() { return static_cast<double>(weight.packed->bytes()) / median_s(one); }
     };
-    Status measure_few_rows(DeviceProbe& probe);
+    /// What is measured in turn.
+    struct Rounds {
+        std::vector<FewRows> types;
+        std::vector<nanoseconds> attention;
+    };
+    Result<std::size_t> make_matrices(Rounds& rounds, std::size_t bytes);
+    Status one_round(Rounds& rounds);
     Result<Weight> reading_matrix(std::vector<FewRows>& types, std::size_t bytes);
-    Status one_round(std::vector<FewRows>& types);
+    Status measure_few_rows(DeviceProbe& probe);
     Status measure_many_rows(DeviceProbe& probe);
 
     /// A slow device is asked for fewer rows: its rate hardly rises any more.
@@ -178,25 +184,9 @@ class Probe {
                                              std::min<std::size_t>(rows, 16), rows);
     }
 
-    Result<std::unique_ptr<kernels::Buffer>> uploaded(const std::vector<std::int32_t>& values) {
-        POTLUCK_ASSIGN(auto buffer, device_.allocate(values.size() * sizeof(std::int32_t)));
-        POTLUCK_TRY(stream_->upload(buffer->data(), std::as_bytes(std::span(values))));
-        POTLUCK_TRY(stream_->synchronize());
-        return buffer;
-    }
-
-    Status allocate_layer();
     Status measure_attention(DeviceProbe& probe);
-    Status other_operations(std::size_t rows);
     Status measure_elementwise(DeviceProbe& probe);
     Status measure_overhead(DeviceProbe& probe);
-    kernels::KvCache cache() {
-        return {.k = layer_.keys->data(),
-                .v = layer_.values->data(),
-                .n_pages = kKeys / kernels::kPageTokens,
-                .kv_heads = kKvHeads,
-                .head_dim = kHeadDim};
-    }
 
     kernels::Device& device_;
     const ProbeOptions& options_;
@@ -205,27 +195,25 @@ class Probe {
     std::unique_ptr<kernels::Buffer> input_;      ///< f32 rows
     std::unique_ptr<kernels::Buffer> quantised_;  ///< of them
     std::unique_ptr<kernels::Buffer> output_;     ///< of products
-    /// What a layer's other operations work on, for kMaxRows.
-    struct Layer {
-        std::unique_ptr<kernels::Buffer> residual, norm, q, k, v, gate, up, angles;
-        std::unique_ptr<kernels::Buffer> keys, values, positions;
-    };
-    Layer layer_;
+    std::optional<ProbedLayer> layer_;
 };
 
-/// All types at one row, then all at a few: whatever a cache held of a matrix is gone when its turn
-/// comes again.
-Status Probe::one_round(std::vector<FewRows>& types) {
-    for (auto& t : types) {
+/// All types at one row, then all at a few: whatever a cache held of a matrix, or of keys, is gone
+/// when its turn comes again.
+Status Probe::one_round(Rounds& rounds) {
+    for (auto& t : rounds.types) {
         POTLUCK_ASSIGN(const nanoseconds time,
                        time_of([&] { return product(*t.weight.packed, 1); }));
         t.one.push_back(time);
     }
-    for (auto& t : types) {
+    for (auto& t : rounds.types) {
         POTLUCK_ASSIGN(const nanoseconds time,
                        time_of([&] { return product(*t.weight.packed, kFewRows); }));
         t.few.push_back(time);
     }
+    POTLUCK_ASSIGN(const nanoseconds time,
+                   time_of([&] { return layer_->attend(kFewKeys - 1, 1); }));
+    rounds.attention.push_back(time);
     return {};
 }
 
@@ -237,9 +225,8 @@ Result<Probe::Weight> Probe::reading_matrix(std::vector<FewRows>& types, std::si
     return make_weight_of(fastest->type, bytes);
 }
 
-Status Probe::measure_few_rows(DeviceProbe& probe) {
-    const std::size_t bytes = std::min(options_.read_bytes, device_.free_bytes() / 8);
-    std::vector<FewRows> types;
+/// One for each type that the device has; returns the most outputs of one.
+Result<std::size_t> Probe::make_matrices(Rounds& rounds, std::size_t bytes) {
     std::size_t most_outputs = 0;
     for (const auto& type : tensor_types()) {
         if (!type.weight ||
@@ -247,28 +234,37 @@ Status Probe::measure_few_rows(DeviceProbe& probe) {
                 {.op = kernels::OpKind::kMatmul, .type = type.type, .columns = kColumns}))
             continue;
         FewRows entry{.type = type.type};
-        POTLUCK_ASSIGN(entry.weight, make_weight_of(type.type, bytes / kTurns));
+        POTLUCK_ASSIGN(entry.weight, make_weight_of(type.type, bytes));
         most_outputs = std::max(most_outputs, entry.weight.outputs);
-        types.push_back(std::move(entry));
+        rounds.types.push_back(std::move(entry));
     }
-    if (types.empty()) return {};
+    return most_outputs;
+}
+
+Status Probe::measure_few_rows(DeviceProbe& probe) {
+    const std::size_t bytes = std::min(options_.read_bytes, device_.free_bytes() / 8);
+    Rounds rounds;
+    POTLUCK_ASSIGN(const std::size_t most_outputs, make_matrices(rounds, bytes / kTurns));
+    if (rounds.types.empty()) return {};
     POTLUCK_TRY(ensure_output(kFewRows * most_outputs));
-    POTLUCK_TRY(one_round(types));  // finds everything as it was packed
-    POTLUCK_ASSIGN(const Weight all, reading_matrix(types, bytes));
+    POTLUCK_TRY(one_round(rounds));  // finds everything as it was packed
+    POTLUCK_ASSIGN(const Weight all, reading_matrix(rounds.types, bytes));
     POTLUCK_TRY(ensure_output(all.outputs));
-    for (auto& t : types) {
+    for (auto& t : rounds.types) {
         t.one.clear();
         t.few.clear();
     }
+    rounds.attention.clear();
     std::vector<nanoseconds> reads;
     const nanoseconds until = now_() + share(kFewShare);
     do {
         POTLUCK_ASSIGN(const nanoseconds time, time_of([&] { return product(*all.packed, 1); }));
         reads.push_back(time);
-        POTLUCK_TRY(one_round(types));
+        POTLUCK_TRY(one_round(rounds));
     } while (reads.size() < kMostRounds && now_() < until);
     probe.read_gbps = static_cast<double>(all.packed->bytes()) / median_s(reads) / 1e9;
-    for (auto& t : types) {
+    probe.attention_gops[0] = kFewKeys * kOperationsPerKey / median_s(rounds.attention) / 1e9;
+    for (auto& t : rounds.types) {
         const double operations = 2.0 * kColumns * static_cast<double>(t.weight.outputs);
         TypeRates rates{.type = t.type};
         rates.gops[0] = operations / median_s(t.one) / 1e9;
@@ -294,122 +290,32 @@ Status Probe::measure_many_rows(DeviceProbe& probe) {
     return {};
 }
 
-Status Probe::allocate_layer() {
-    const auto floats = [&](std::size_t width) {
-        return device_.allocate(kMaxRows * width * sizeof(float));
-    };
-    POTLUCK_ASSIGN(layer_.residual, floats(kWidth));
-    POTLUCK_ASSIGN(layer_.norm, floats(kWidth));
-    POTLUCK_ASSIGN(layer_.q, floats(kHeads * kHeadDim));
-    POTLUCK_ASSIGN(layer_.k, floats(kKvHeads * kHeadDim));
-    POTLUCK_ASSIGN(layer_.v, floats(kKvHeads * kHeadDim));
-    POTLUCK_ASSIGN(layer_.gate, floats(kFfnWidth));
-    POTLUCK_ASSIGN(layer_.up, floats(kFfnWidth));
-    POTLUCK_ASSIGN(layer_.angles, floats(kHeadDim));
-    const std::size_t cache_bytes = kKeys * kKvHeads * kv_row_bytes(KvType::kF16, kHeadDim);
-    POTLUCK_ASSIGN(layer_.keys, device_.allocate(cache_bytes));
-    POTLUCK_ASSIGN(layer_.values, device_.allocate(cache_bytes));
-    std::vector<std::int32_t> positions(kMaxRows);
-    for (std::size_t i = 0; i < kMaxRows; ++i)
-        positions[i] = static_cast<std::int32_t>(kKeys - kMaxRows + i);
-    POTLUCK_ASSIGN(layer_.positions, uploaded(positions));
-    return {};
-}
-
-/// Rows of one sequence that is kKeys long, its last ones.
+/// The last rows of a sequence that is kKeys long; one row was measured with the steps of few.
 Status Probe::measure_attention(DeviceProbe& probe) {
-    constexpr std::size_t kPages = kKeys / kernels::kPageTokens;
-    std::vector<std::int32_t> pages(kPages);
-    for (std::size_t i = 0; i < kPages; ++i)
-        pages[i] = static_cast<std::int32_t>(i);
-    POTLUCK_ASSIGN(const auto table, uploaded(pages));
-    POTLUCK_ASSIGN(const auto row_tables, uploaded(std::vector<std::int32_t>(kMaxRows, 0)));
-    POTLUCK_ASSIGN(const auto out, device_.allocate(kMaxRows * kHeads * kHeadDim * sizeof(float)));
-    const std::size_t scratch_bytes = device_.attention_scratch_bytes(
-        {.max_rows = kMaxRows, .max_context = kKeys, .heads = kHeads, .head_dim = kHeadDim});
-    POTLUCK_ASSIGN(const auto scratch, device_.allocate(scratch_bytes));
     double row_s = 0;
-    const nanoseconds budget = share(kAttentionShare / kProbedRows.size());
-    for (std::size_t i = 0; i < kProbedRows.size(); ++i) {
+    const nanoseconds budget = share(kAttentionShare / (kProbedRows.size() - 1));
+    for (std::size_t i = 1; i < kProbedRows.size(); ++i) {
         const std::size_t rows = affordable_rows(kProbedRows[i], row_s, budget);
-        const std::size_t first = kMaxRows - rows;
-        POTLUCK_ASSIGN(const double seconds, seconds_of(budget, [&] {
-                           return device_.ops().attention(
-                               *stream_, {.q = layer_.q->as<float>(),
-                                          .n_rows = rows,
-                                          .heads = kHeads,
-                                          .scale = 0.1F,
-                                          .positions = layer_.positions->as<std::int32_t>() + first,
-                                          .row_tables = row_tables->as<std::int32_t>(),
-                                          .page_tables = table->as<std::int32_t>(),
-                                          .table_stride = kPages,
-                                          .cache = cache(),
-                                          .scratch = scratch->data(),
-                                          .scratch_bytes = scratch_bytes,
-                                          .out = out->as<float>()});
-                       }));
+        POTLUCK_ASSIGN(const double seconds,
+                       seconds_of(budget, [&] { return layer_->attend(kKeys - rows, rows); }));
         row_s = seconds / static_cast<double>(rows);
-        // Each row reads the keys up to its own: kKeys less half of the rows on average. Two
-        // products of a head's size for each.
+        // Each row reads the keys up to its own: kKeys less half of the rows on average.
         const double keys_read = static_cast<double>(kKeys) - static_cast<double>(rows - 1) / 2;
-        probe.attention_gops[i] = keys_read * 4 * kHeads * kHeadDim / row_s / 1e9;
+        probe.attention_gops[i] = keys_read * kOperationsPerKey / row_s / 1e9;
     }
     return {};
-}
-
-/// What a layer does beside products and attention.
-Status Probe::other_operations(std::size_t rows) {
-    const auto& ops = device_.ops();
-    float* const residual = layer_.residual->as<float>();
-    float* const norm = layer_.norm->as<float>();
-    const auto normed = [&](float* x, std::size_t groups, std::size_t width) {
-        return ops.rms_norm(
-            *stream_,
-            {.x = x, .weight = norm, .n_rows = groups, .width = width, .epsilon = 1e-6F, .out = x});
-    };
-    const auto rotated = [&](float* x, std::size_t heads) {
-        return ops.rope(*stream_, {.x = x,
-                                   .n_rows = rows,
-                                   .n_heads = heads,
-                                   .head_dim = kHeadDim,
-                                   .n_pairs = kHeadDim / 2,
-                                   .angles = layer_.angles->as<float>()});
-    };
-    for (int i = 0; i < 2; ++i) {
-        POTLUCK_TRY(normed(residual, rows, kWidth));
-        POTLUCK_TRY(
-            ops.add(*stream_, {.a = residual, .b = norm, .n = rows * kWidth, .out = residual}));
-    }
-    for (const auto& [x, heads] :
-         {std::pair{layer_.q->as<float>(), kHeads}, std::pair{layer_.k->as<float>(), kKvHeads}}) {
-        POTLUCK_TRY(normed(x, rows * heads, kHeadDim));
-        POTLUCK_TRY(rotated(x, heads));
-    }
-    POTLUCK_TRY(ops.kv_store(*stream_, {.k = layer_.k->as<float>(),
-                                        .v = layer_.v->as<float>(),
-                                        .n_rows = rows,
-                                        .slots = layer_.positions->as<std::int32_t>(),
-                                        .cache = cache()}));
-    return ops.swiglu(*stream_, {.gate = layer_.gate->as<float>(),
-                                 .up = layer_.up->as<float>(),
-                                 .n = rows * kFfnWidth,
-                                 .out = layer_.gate->as<float>()});
 }
 
 Status Probe::measure_elementwise(DeviceProbe& probe) {
-    const std::vector<float> ones(kMaxRows * kFfnWidth, 1.0F);
-    const auto bytes = std::as_bytes(std::span(ones));
-    for (auto* buffer : {&layer_.residual, &layer_.norm, &layer_.q, &layer_.k, &layer_.v,
-                         &layer_.gate, &layer_.up, &layer_.angles})
-        POTLUCK_TRY(stream_->upload((*buffer)->data(), bytes.first((*buffer)->size())));
-    POTLUCK_TRY(stream_->synchronize());
     const nanoseconds budget = share(kOtherShare / (kProbedRows.size() + 1));
     for (std::size_t i = 0; i < kProbedRows.size(); ++i) {
         const std::size_t rows = kProbedRows[i];
         POTLUCK_ASSIGN(const double seconds,
-                       seconds_of(budget, [&] { return other_operations(rows); }));
+                       seconds_of(budget, [&] { return layer_->other_operations(rows); }));
         const std::size_t values =
-            elementwise_values(kWidth, kFfnWidth, kHeads * kHeadDim, kKvHeads * kHeadDim);
+            elementwise_values(ProbedLayer::kWidth, ProbedLayer::kFfnWidth,
+                               ProbedLayer::kHeads * ProbedLayer::kHeadDim,
+                               ProbedLayer::kKvHeads * ProbedLayer::kHeadDim);
         probe.elementwise_gops[i] = static_cast<double>(values * rows) / seconds / 1e9;
     }
     return {};
