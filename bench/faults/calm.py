@@ -60,7 +60,8 @@ def main() -> int:
         cores = (busy_seconds() - used) / took
         after = epoch(cluster)
         print(f"{o.workers + 1} processes, {o.streams} streams at once, {took:.0f} s, {cores:.2f} cores "
-              f"busy: {answers} answers of {o.tokens} tokens, all whole; plans made meanwhile: {after - before}")
+              f"busy: {answers} answers of {o.tokens} tokens, all whole; "
+              f"plans made meanwhile: {after - before}")
         if after != before:
             print(cluster.text()[-4000:], file=sys.stderr)
         return int(after != before)
