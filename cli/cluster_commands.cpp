@@ -226,6 +226,10 @@ std::vector<std::string> worker_arguments(const ClusterOptions& options, std::ui
         const std::size_t cores = device_count(options.devices) * threads;
         arguments.insert(arguments.end(), {"--pin", "--first-core", std::to_string(index * cores)});
     }
+    if (options.test_stage_drafts > 0) {
+        arguments.insert(arguments.end(),
+                         {"--test-stage-drafts", std::to_string(options.test_stage_drafts)});
+    }
     if (options.verbose) arguments.emplace_back("--verbose");
     return arguments;
 }

@@ -10,6 +10,7 @@
 #include "coordinator/speculate/speculator.h"
 #include "coordinator/speculate/static_table.h"
 #include "coordinator/speculate/timed_speculation.h"
+#include "engine/stage_drafter.h"
 #include "kernels/cpu/cpu_device.h"
 #include "model/gguf/mapped_file.h"
 #include "model/tokenizer/same_vocabulary.h"
@@ -85,6 +86,12 @@ void add_speculation_options(CLI::App& command, ClusterOptions& o) {
                     "table of n-grams (potluck speculation-table) for the drafter ngram_cache")
         ->type_name("FILE");
     command.add_flag("--test-drafters", o.test_drafters)->group("");  // for benchmarks
+}
+
+void add_stage_drafts(CLI::App& command, std::size_t& most) {
+    command.add_option("--test-stage-drafts", most)
+        ->check(CLI::Range(std::size_t{0}, engine::StageDrafter::kMostProposed))
+        ->group("");
 }
 
 Result<std::unique_ptr<coordinator::Speculation>> make_speculation(const ClusterOptions& options) {

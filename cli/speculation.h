@@ -18,6 +18,8 @@ Result<std::shared_ptr<const model::Tokenizer>> load_tokenizer(const std::string
 coordinator::VocabularyId vocabulary_id(const model::Tokenizer& tokenizer);
 
 void add_speculation_options(CLI::App& command, ClusterOptions& options);
+/// For tests, and not shown: how many tokens a last stage proposes with each that it samples.
+void add_stage_drafts(CLI::App& command, std::size_t& most);
 
 /// The drafters, the draft model's thread among them. Errors name the option and the file.
 Result<std::unique_ptr<coordinator::Speculation>> make_speculation(const ClusterOptions& options);

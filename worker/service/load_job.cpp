@@ -6,13 +6,15 @@
 
 namespace potluck::worker {
 
-LoadJob load_job(const StagePart& part, const proto::Plan& p, const ModelFiles& files) {
+LoadJob load_job(const StagePart& part, const proto::Plan& p, const ModelFiles& files,
+                 const std::shared_ptr<const engine::StageDrafter>& drafter) {
     engine::ShardOptions shard;
     shard.part = {part.layer_begin, part.layer_end, part.embedding, part.head};
     shard.max_rows = p.max_batch_rows();
     shard.max_length = p.context();
     shard.kv_pages = p.kv_pages();
     shard.kv = part.kv;
+    if (part.head) shard.drafter = drafter;
     const std::size_t in = part.config.input_width;
     const std::size_t out = part.config.output_width;
     const ModelPart wanted{p.model(), shard.part, part.rotary};

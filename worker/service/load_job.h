@@ -3,6 +3,9 @@
 // How a stage's model is made on its executor: the part of the model that the plan names, from a
 // file or from the cluster, checked against the plan. And how far that is, for the coordinator.
 
+#include <memory>
+
+#include "engine/stage_drafter.h"
 #include "proto/control.h"
 #include "proto/frame.h"
 #include "worker/service/executor.h"
@@ -12,7 +15,9 @@
 namespace potluck::worker {
 
 /// Of its arguments it needs only `files` after the call.
-LoadJob load_job(const StagePart& part, const proto::Plan& plan, const ModelFiles& files);
+/// `drafter`: of a stage with the head; may be null.
+LoadJob load_job(const StagePart& part, const proto::Plan& plan, const ModelFiles& files,
+                 const std::shared_ptr<const engine::StageDrafter>& drafter);
 
 proto::Control progress_message(const proto::FrameRoute& route, const LoadState& state);
 

@@ -316,7 +316,7 @@ void WorkerService::Impl::prepare(const proto::Plan& wanted) {
 }
 
 void WorkerService::Impl::load(HostedStage& stage, const StagePart& part, const proto::Plan& p) {
-    LoadJob job = load_job(part, p, files);
+    LoadJob job = load_job(part, p, files, options.drafter);
     const std::size_t probe_rows = static_cast<std::size_t>(std::min<std::uint64_t>(
         {p.max_batch_rows(), p.context(), p.kv_pages() * kernels::kPageTokens}));
     ++loading;
