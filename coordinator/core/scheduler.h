@@ -121,6 +121,12 @@ struct SchedulerCounters {
     std::uint64_t rows_accepted = 0;  ///< of those: a token of an answer each
 };
 
+/// What a stage reported of its batches. Where there are too many, workers leave the oldest out.
+struct StageWork {
+    std::uint64_t steps = 0;
+    nanoseconds compute{};
+};
+
 class Scheduler {
   public:
     /// Without `speculation` nothing is drafted, and requests may only ask for "off".
@@ -175,6 +181,8 @@ class Scheduler {
     std::size_t kept_pages() const { return pool_ ? pool_->kept_pages() : 0; }
     SchedulerCounters counters() const;
     const SpeculationTotals& speculation_totals() const { return speculation_totals_; }
+    /// By stage, over all pipelines.
+    const std::vector<StageWork>& stage_work() const { return stage_work_; }
     const engine::PageTable* pages() const { return pool_ ? &pool_->table() : nullptr; }
     const Pacing* pacing() const { return pacing_ ? &*pacing_ : nullptr; }
 
@@ -242,6 +250,7 @@ class Scheduler {
     nanoseconds round_time(const Load& load) const;
     void end_round(Sequence& sequence);
     std::size_t draft_room(const Sequence& sequence, const Survey& survey) const;
+    std::size_t batch_room(const Load& load, std::size_t fed, std::size_t most) const;
     void plan_draft(Sequence& sequence, std::vector<TokenId> tokens, Survey& survey);
     void plan_together(Survey& survey);
     void plan_ahead(Survey& survey);
@@ -266,6 +275,7 @@ class Scheduler {
     std::map<BatchId, InFlight> in_flight_;
     SchedulerCounters counters_;
     SpeculationTotals speculation_totals_;
+    std::vector<StageWork> stage_work_;
     std::uint64_t evictions_before_ = 0;  ///< of earlier pipelines
     std::uint64_t next_batch_ = 1;
     std::uint64_t next_seq_ = 1;     ///< on the wire, never used twice
