@@ -74,10 +74,8 @@ struct Sequence {
     std::vector<Source> sources;
     std::vector<TokenId> untold;  ///< of patient drafters
     DebtAccount debt;
-    nanoseconds foretold{};  ///< of the round that is under way; of kAhead: of a job that follows
-    nanoseconds foretold_first{};  ///< of kAhead: of the first job
-    bool follows = false;          ///< of kAhead: the last job was right, and another behind it
-    std::size_t job = 1;           ///< of kAhead: rows
+    RoundTimes times;
+    std::size_t job = 1;  ///< of kAhead: rows
     DraftShape shape = DraftShape::kTogether;
     Attention attention;
     std::uint64_t position = 0;              ///< certain tokens of the answer
@@ -151,8 +149,6 @@ class Speculator final : public Speculation {
                                     bool can_change);
     Draft make_draft(std::uint64_t number, Sequence& s, const Offer& offer,
                      std::span<const TokenId> under_way, std::size_t most);
-    static void foretell(Sequence& s, const Draft& draft, const SpeculationCosts& costs);
-    void correct(Sequence& s, const RoundVerdict& round);
     void tell_why(const Sequence& s, SpeculationReport& report) const;
 
     SpeculatorOptions options_;
@@ -458,34 +454,8 @@ Draft Speculator::propose(std::uint64_t number, std::span<const TokenId> under_w
     s.job = offer->bet.job;
     s.why = Why::kPays;
     Draft draft = make_draft(number, s, *offer, under_way, most);
-    foretell(s, draft, costs);
+    s.times.foretell(draft, costs);
     return draft;
-}
-
-/// What the rounds of a draft should take by the costs.
-void Speculator::foretell(Sequence& s, const Draft& draft, const SpeculationCosts& costs) {
-    if (draft.tokens.empty()) return;
-    if (draft.shape == DraftShape::kTogether) {
-        s.foretold = costs.together[draft.tokens.size()];
-        return;
-    }
-    const std::size_t i = draft.job - 1;
-    const bool several = i < costs.slowest_of.size() && i < costs.together.size();
-    s.foretold = several ? costs.slowest_of[i] : costs.slowest;
-    s.foretold_first = several ? costs.together[i] : costs.plain;
-}
-
-/// Rounds correct what is foretold of later ones.
-void Speculator::correct(Sequence& s, const RoundVerdict& round) {
-    if (round.shape == DraftShape::kTogether) {
-        s.follows = false;
-        corrections_.together.observe(round.drafted, round.took,
-                                      round.drafted > 0 ? s.foretold : round.plain);
-        return;
-    }
-    auto& of = s.follows ? corrections_.follows : corrections_.begins;
-    of.observe(s.job, round.took, s.follows ? s.foretold : s.foretold_first);
-    s.follows = round.drafted > 0 && round.accepted == round.drafted;
 }
 
 void Speculator::verdict(std::uint64_t number, const RoundVerdict& round) {
@@ -493,8 +463,9 @@ void Speculator::verdict(std::uint64_t number, const RoundVerdict& round) {
     if (found == sequences_.end() || found->second.off) return;
     auto& s = found->second;
     const bool together = round.shape == DraftShape::kTogether;
-    const bool drafted = round.drafted > 0 || !together;
-    correct(s, round);
+    // What a plain round takes longer behind cancelled jobs was lost by drafting.
+    const bool counts = round.drafted > 0 || !together || s.times.hindered();
+    s.times.correct(round, corrections_);
     // What one token really takes, by the rounds without drafts.
     const auto plain = nanoseconds(static_cast<nanoseconds::rep>(
         static_cast<double>(round.plain.count()) * corrections_.together.of(0)));
@@ -502,7 +473,7 @@ void Speculator::verdict(std::uint64_t number, const RoundVerdict& round) {
     const auto drafting =
         round.drafted > 0 ? arms_[s.arm].drafter->cost_per_token() : nanoseconds{};
     s.debt.round(round.took + round.drafted * drafting, plain,
-                 together ? 1 + round.accepted : round.tokens, drafted);
+                 together ? 1 + round.accepted : round.tokens, counts);
     if (round.drafted == 0) return;
     auto& report = s.report;
     ++report.rounds;
