@@ -7,8 +7,13 @@
 namespace potluck::coordinator {
 namespace {
 
-constexpr double kRecent = 1.0 / 16;  ///< weight of a new ratio
-constexpr double kLeastRatio = 0.5, kMostRatio = 3;
+constexpr double kMemory = 16;  ///< rounds that a mean remembers
+/// What the next smaller class says counts as so many rounds, less once there are some.
+constexpr double kPrior = 4;
+constexpr double kFade = 1 - 1.0 / 128;  ///< of a class' weight when another one is measured
+/// A round counts as at most so many times what is believed of its class.
+constexpr double kWildest = 3;
+constexpr double kLeastRatio = 0.5;
 
 double to_double(nanoseconds time) {
     return static_cast<double>(time.count());
@@ -22,17 +27,25 @@ std::size_t CostCorrection::class_of(std::size_t drafted) {
 
 void CostCorrection::observe(std::size_t drafted, nanoseconds took, nanoseconds foretold) {
     if (foretold <= nanoseconds{} || took <= nanoseconds{}) return;
-    const double seen = std::clamp(to_double(took) / to_double(foretold), kLeastRatio, kMostRatio);
-    const std::size_t i = class_of(drafted);
-    ratio_[i] = known_[i] ? ratio_[i] + (seen - ratio_[i]) * kRecent : seen;
-    known_[i] = true;
+    const double most = kWildest * std::max(of(drafted), 1.0);
+    const double seen = std::clamp(to_double(took) / to_double(foretold), kLeastRatio, most);
+    const std::size_t measured = class_of(drafted);
+    for (std::size_t i = 0; i < kClasses; ++i) {
+        if (i != measured) weight_[i] *= kFade;
+    }
+    double& weight = weight_[measured];
+    weight = std::min(weight + 1, kMemory);
+    mean_[measured] += (seen - mean_[measured]) / weight;
 }
 
 double CostCorrection::of(std::size_t drafted, double unknown) const {
-    for (std::size_t i = class_of(drafted) + 1; i-- > 0;) {
-        if (known_[i]) return ratio_[i];
+    double ratio = unknown;
+    for (std::size_t i = 0; i <= class_of(drafted); ++i) {
+        const double prior = kPrior * (1 - weight_[i] / kMemory);
+        const double both = weight_[i] + prior;
+        ratio = (weight_[i] * mean_[i] + prior * ratio) / both;
     }
-    return unknown;
+    return ratio;
 }
 
 nanoseconds CostCorrections::behind_wrong() const {
@@ -42,7 +55,7 @@ nanoseconds CostCorrections::behind_wrong() const {
 /// One that takes very long for another reason counts as one that takes twice as long as it should.
 void CostCorrections::observe_behind_wrong(nanoseconds longer, nanoseconds plain) {
     const double most = to_double(plain);
-    behind_wrong_ns_ += (std::clamp(to_double(longer), -most, most) - behind_wrong_ns_) * kRecent;
+    behind_wrong_ns_ += (std::clamp(to_double(longer), -most, most) - behind_wrong_ns_) / kMemory;
 }
 
 void RoundTimes::foretell(const Draft& draft, const SpeculationCosts& costs) {

@@ -14,10 +14,14 @@
 namespace potluck::coordinator {
 
 /// Of one kind of round; 1: as foretold.
+///
+/// Sizes are told apart in classes, and each is taken to be like the next smaller one until it was
+/// measured often: a round that took long by chance must not keep its class from being tried again.
+/// For the same reason what was learnt of a class fades while others are measured.
 class CostCorrection {
   public:
     void observe(std::size_t drafted, nanoseconds took, nanoseconds foretold);
-    /// Of rounds with so many drafted rows; what was not measured is like the nearest fewer.
+    /// Of rounds with so many drafted rows.
     double of(std::size_t drafted) const { return of(drafted, 1); }
     /// `unknown`: if nothing was measured.
     double of(std::size_t drafted, double unknown) const;
@@ -25,8 +29,8 @@ class CostCorrection {
   private:
     static constexpr std::size_t kClasses = 7;
     static std::size_t class_of(std::size_t drafted);
-    double ratio_[kClasses] = {};
-    bool known_[kClasses] = {};
+    double mean_[kClasses] = {};    ///< of ratios, faded
+    double weight_[kClasses] = {};  ///< rounds behind it
 };
 
 /// Of each thing that is foretold its own: rounds together; a job ahead that begins behind the
