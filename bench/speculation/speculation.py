@@ -222,6 +222,8 @@ def hops(options, workers: int) -> int:
             answer = ask(server.port, f"# {round_}\n", options.tokens, "off", ignore_eos=True)
             time.sleep(REPORTED_S)
             after = stage_work(server.port)
+            if any(steps <= before[stage][0] for stage, (steps, _) in after.items()):
+                raise Failure("a stage told no times: more --tokens")
             compute = sum((seconds - before[stage][1]) / (steps - before[stage][0])
                           for stage, (steps, seconds) in after.items())
             tokens_us.append(1e6 / answer.rate())
