@@ -6,6 +6,7 @@
 #include <sstream>
 #include <thread>
 
+#include "kernels/deferred/coarse_device.h"
 #include "kernels/deferred/deferred_device.h"
 
 namespace potluck::cli {
@@ -47,14 +48,15 @@ Result<std::vector<std::unique_ptr<kernels::Device>>> make_devices(const std::st
     std::vector<std::unique_ptr<kernels::Device>> devices;
     std::istringstream list(names);
     for (std::string name; std::getline(list, name, ',');) {
-        if (name != "cpu" && name != "deferred") {
+        if (name != "cpu" && name != "deferred" && name != "coarse") {
             return error(ErrorCode::kInvalidArgument,
-                         fmt::format("device '{}' is not known (cpu, deferred)", name));
+                         fmt::format("device '{}' is not known (cpu, deferred, coarse)", name));
         }
         POTLUCK_ASSIGN(auto device, make_cpu(options, devices.size(), count));
         if (name == "deferred") {
             POTLUCK_ASSIGN(device, kernels::deferred::make_deferred_device(std::move(device)));
         }
+        if (name == "coarse") device = kernels::deferred::make_coarse_device(std::move(device));
         devices.push_back(std::move(device));
     }
     if (devices.empty()) return error(ErrorCode::kInvalidArgument, "no device is named");

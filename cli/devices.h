@@ -27,7 +27,8 @@ Result<kernels::cpu::CpuOptions> cpu_options(const DeviceOptions& options);
 /// How many devices such a list names.
 std::size_t device_count(const std::string& names);
 
-/// "cpu", "deferred" (a CPU that behaves like a GPU, for tests), or several with commas.
+/// "cpu", "deferred" (a CPU that behaves like a GPU, for tests), "coarse" (a CPU of another
+/// arithmetic class, for tests), or several with commas.
 Result<std::vector<std::unique_ptr<kernels::Device>>> make_devices(const std::string& names,
                                                                    const DeviceOptions& options);
 

@@ -35,7 +35,8 @@ Status PacedModel::run(const Batch& batch, std::span<const float> input, std::sp
                        StepResult& result) {
     const nanoseconds start = clock_.now();
     POTLUCK_TRY(model_->run(batch, input, output, result));
-    const std::size_t rows = computed_rows(batch);
+    const std::size_t all = computed_rows(batch);
+    const std::size_t rows = all - std::min(all, model_->skipped_rows());
     if (rows == 0 || is_given_up()) return {};
     const nanoseconds end = clock_.now();
     const nanoseconds until = start + pace_.time(rows, end - start);

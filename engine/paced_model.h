@@ -34,8 +34,11 @@ class PacedModel final : public StageModel {
     std::size_t input_width() const override { return model_->input_width(); }
     std::size_t output_width() const override { return model_->output_width(); }
     std::size_t max_rows() const override { return model_->max_rows(); }
-    /// Only rows that are computed are paced: not junk, and not those of a batch that is given up.
-    /// One that is given up while it sleeps is for the clock to notice.
+    std::size_t room() const override { return model_->room(); }
+    bool keeps() const override { return model_->keeps(); }
+    std::size_t skipped_rows() const override { return model_->skipped_rows(); }
+    /// Only rows that are computed are paced: not junk, nor skipped, nor of a batch that is given
+    /// up. One that is given up while it sleeps is for the clock to notice.
     Status run(const Batch& batch, std::span<const float> input, std::span<float> output,
                StepResult& result) override;
 

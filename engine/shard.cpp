@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/log.h"
+#include "engine/page_keeper.h"
 #include "engine/shard_memory.h"
 #include "engine/steps.h"
 #include "engine/token_history.h"
@@ -32,6 +34,8 @@ struct Shard::Impl {
 
     Status load(const std::shared_ptr<const model::gguf::Gguf>& file, WeightPool& pool,
                 const LoadProgress& progress);
+    Status take_kept(std::vector<LayerCache>& layers);
+    void leave_pages();
     Status run(const Batch& batch, std::span<const float> input, std::span<float> output,
                StepResult& result);
 
@@ -39,7 +43,11 @@ struct Shard::Impl {
     Status check(const Batch& batch, std::span<const float> input, std::span<float> output) const;
     std::int32_t table_of(SeqId seq);
     Status place_rows(const Batch& batch);
+    void gather_rows(const Batch& batch, bool kept);
     Status upload_batch();
+    Status run_body(std::span<const float> input, std::span<const SizedStep> steps);
+    Status run_rows(const Batch& batch, std::span<const float> input, std::span<float> output,
+                    StepResult& result);
     Status copy_pages();
     template <typename Copy>
     Status each_range(Copy&& copy) const;
@@ -64,6 +72,10 @@ struct Shard::Impl {
     std::unique_ptr<kernels::Stream> stream;
     LogitsObserver observer;
     const Shard* owner = nullptr;  ///< knows whether the batch that runs is given up
+    std::string source;            ///< of the weights
+    bool failed = false;           ///< a batch: nothing here is defined any more
+    LayerIndex kept_from = 0;
+    std::size_t kept_steps = 0;  ///< of the body, for rows at kept positions
 
     BufferPlan plan;
     std::vector<std::unique_ptr<kernels::Buffer>> slots;
@@ -77,6 +89,9 @@ struct Shard::Impl {
     // They hold the rows that are computed: all but junk.
     std::vector<std::int32_t> tokens, positions, row_slots, row_tables, page_tables, sampled;
     std::vector<std::size_t> computed;  ///< of the batch's rows
+    std::vector<std::int32_t> places;   ///< of all the batch's rows
+    std::vector<bool> at_kept;          ///< of all the batch's rows: the position was kept
+    std::size_t skipped = 0;            ///< of the batch's rows
     std::vector<PageCopy> copies;
     std::vector<SeqId> batch_sequences;  ///< of this batch, in order of their page tables
     std::vector<float> logits;
@@ -86,8 +101,11 @@ struct Shard::Impl {
 Status Shard::Impl::load(const std::shared_ptr<const model::gguf::Gguf>& file, WeightPool& pool,
                          const LoadProgress& progress) {
     POTLUCK_TRY(check_device(device, *file, graph, config, options.kv));
+    source = WeightPool::source_of(*file);
+    std::vector<LayerCache> kept;
+    POTLUCK_TRY(take_kept(kept));
     POTLUCK_ASSIGN(weights, load_weights(device, file, graph, pool, progress, options.cancelled));
-    POTLUCK_ASSIGN(cache_memory, allocate_caches(device, config, options));
+    POTLUCK_ASSIGN(cache_memory, allocate_caches(device, config, options, std::move(kept)));
     for (const auto& layer : cache_memory) {
         caches.push_back({.k = layer.k->data(),
                           .v = layer.v->data(),
@@ -108,9 +126,11 @@ Status Shard::Impl::load(const std::shared_ptr<const model::gguf::Gguf>& file, W
     const BindContext context{graph, config, plan, slots, weights, caches, memory};
     body = bind_steps(context, graph.body);
     head = bind_steps(context, graph.head);
+    kept_steps = steps_to_store(body, kept_from - graph.shard.begin);
 
-    for (auto* v : {&tokens, &positions, &row_slots, &row_tables, &sampled})
+    for (auto* v : {&tokens, &positions, &row_slots, &row_tables, &sampled, &places})
         v->reserve(options.max_rows);
+    at_kept.reserve(options.max_rows);
     computed.reserve(options.max_rows);
     page_tables.reserve(options.max_rows * memory.table_stride);
     copies.reserve(options.max_rows);
@@ -120,6 +140,37 @@ Status Shard::Impl::load(const std::shared_ptr<const model::gguf::Gguf>& file, W
         raw_logits.reserve(graph.widths[graph.logits.index]);
     }
     return {};
+}
+
+/// Frees what the device still has of earlier stages but for the layers that are to be kept. What
+/// cannot be kept is no error: kept_from says so.
+Status Shard::Impl::take_kept(std::vector<LayerCache>& layers) {
+    kept_from = graph.shard.end;
+    if (options.keeper == nullptr) return {};
+    const KeepRequest nothing{.from = graph.shard.end};
+    const KeepRequest& request = options.keep ? *options.keep : nothing;
+    auto left =
+        options.keeper->take(request, source, options.kv, graph.shard.begin, graph.shard.end);
+    if (left.layers.empty()) return {};
+    if (auto kept = pages.keep(left.pages, request.sequences); !kept) {
+        log::warning("layers {}..{} are computed again: {}", graph.shard.begin, graph.shard.end,
+                     kept.error().message);
+        return {};
+    }
+    kept_from = left.begin;
+    layers = std::move(left.layers);
+    return {};
+}
+
+void Shard::Impl::leave_pages() {
+    if (options.keeper == nullptr || failed) return;
+    options.keeper->put({.epoch = options.epoch,
+                         .source = source,
+                         .kv = options.kv,
+                         .begin = graph.shard.begin,
+                         .end = graph.shard.end,
+                         .layers = std::move(cache_memory),
+                         .pages = std::move(pages)});
 }
 
 Status Shard::Impl::check(const Batch& batch, std::span<const float> input,
@@ -162,22 +213,36 @@ std::int32_t Shard::Impl::table_of(SeqId seq) {
     return static_cast<std::int32_t>(batch_sequences.size() - 1);
 }
 
-/// Gives every row its place in the cache and fills the host copies with those to compute.
+/// Gives every row its place in the cache.
 Status Shard::Impl::place_rows(const Batch& batch) {
+    copies.clear();
+    places.clear();
+    at_kept.clear();
+    const bool some_kept = kept_from < graph.shard.end;
+    for (const Row& row : batch.rows) {
+        const bool kept = some_kept && row.position < pages.kept(row.seq);
+        POTLUCK_ASSIGN(const std::int32_t place, pages.append(row.seq, row.position, copies));
+        if (graph.shard.head) history.record(row);
+        places.push_back(place);
+        at_kept.push_back(kept);
+        if (kept) ++skipped;
+    }
+    return {};
+}
+
+/// Fills the host copies with the rows to compute, either those at kept positions or the others.
+void Shard::Impl::gather_rows(const Batch& batch, bool kept) {
     for (auto* v : {&tokens, &positions, &row_slots, &row_tables, &page_tables, &sampled})
         v->clear();
     computed.clear();
-    copies.clear();
     batch_sequences.clear();
     for (std::size_t i = 0; i < batch.rows.size(); ++i) {
         const Row& row = batch.rows[i];
-        POTLUCK_ASSIGN(const std::int32_t slot, pages.append(row.seq, row.position, copies));
-        if (graph.shard.head) history.record(row);
-        if ((row.flags & kRowJunk) != 0) continue;
+        if ((row.flags & kRowJunk) != 0 || at_kept[i] != kept) continue;
         computed.push_back(i);
         tokens.push_back(row.token);
         positions.push_back(static_cast<std::int32_t>(row.position));
-        row_slots.push_back(slot);
+        row_slots.push_back(places[i]);
         row_tables.push_back(table_of(row.seq));
         if ((row.flags & kRowSample) != 0) {
             sampled.push_back(static_cast<std::int32_t>(tokens.size() - 1));
@@ -189,7 +254,6 @@ Status Shard::Impl::place_rows(const Batch& batch) {
         std::copy(used.begin(), used.end(),
                   page_tables.begin() + static_cast<std::ptrdiff_t>(table * memory.table_stride));
     }
-    return {};
 }
 
 Status Shard::Impl::upload_batch() {
@@ -198,13 +262,13 @@ Status Shard::Impl::upload_batch() {
     POTLUCK_TRY(upload(*memory.slots, row_slots));
     POTLUCK_TRY(upload(*memory.row_tables, row_tables));
     POTLUCK_TRY(upload(*memory.page_tables, page_tables));
-    if (!copies.empty()) POTLUCK_TRY(upload(*memory.copies, copies));
     if (!sampled.empty()) POTLUCK_TRY(upload(*memory.sampled, sampled));
     return {};
 }
 
 Status Shard::Impl::copy_pages() {
     if (copies.empty()) return {};
+    POTLUCK_TRY(upload(*memory.copies, copies));
     for (const auto& cache : caches) {
         POTLUCK_TRY(device.ops().kv_copy(*stream, {.pages = memory.copies->as<std::int32_t>(),
                                                    .n_copies = copies.size(),
@@ -218,6 +282,7 @@ Status Shard::Impl::run(const Batch& batch, std::span<const float> input, std::s
     result.batch = batch.id;
     result.rows.clear();
     result.entries.clear();
+    skipped = 0;
     POTLUCK_TRY(check(batch, input, output));
     for (const auto& operation : batch.operations) {
         POTLUCK_TRY(pages.apply(operation));
@@ -225,17 +290,25 @@ Status Shard::Impl::run(const Batch& batch, std::span<const float> input, std::s
     }
     if (batch.rows.empty()) return {};
     POTLUCK_TRY(place_rows(batch));
-    const std::size_t n_rows = computed.size();
-    if (n_rows == 0) {
-        // A page that a junk row made its sequence's own is read by rows after it.
-        if (copies.empty()) return {};
-        POTLUCK_TRY(upload(*memory.copies, copies));
-        POTLUCK_TRY(copy_pages());
-        return stream->synchronize();
+    // Whoever computes: a page that a junk row made its sequence's own is read by rows after it.
+    POTLUCK_TRY(copy_pages());
+    if (skipped > 0 && kept_steps > 0) {
+        gather_rows(batch, true);
+        POTLUCK_TRY(run_body(input, std::span(body).first(kept_steps)));
+        // The host copies are filled again.
+        POTLUCK_TRY(stream->synchronize());
     }
+    gather_rows(batch, false);
+    if (computed.empty()) return stream->synchronize();
+    return run_rows(batch, input, output, result);
+}
+
+/// The first steps of the body on the gathered rows.
+Status Shard::Impl::run_body(std::span<const float> input, std::span<const SizedStep> steps) {
+    const std::size_t n_rows = computed.size();
+    if (n_rows == 0) return {};
     POTLUCK_TRY(upload_batch());
     if (!graph.shard.embedding) POTLUCK_TRY(upload_input(input));
-    POTLUCK_TRY(copy_pages());
     POTLUCK_TRY(
         device.ops().rope_angles(*stream, {.positions = memory.positions->as<std::int32_t>(),
                                            .n_rows = n_rows,
@@ -244,7 +317,13 @@ Status Shard::Impl::run(const Batch& batch, std::span<const float> input, std::s
                                            .magnitude = config.rotary.magnitude,
                                            .angles = memory.angles->as<float>()}));
     const auto asks = [this] { return given_up(); };
-    POTLUCK_TRY(run_steps(*stream, device.ops(), body, n_rows, asks));
+    return run_steps(*stream, device.ops(), steps, n_rows, asks);
+}
+
+/// The gathered rows from beginning to end.
+Status Shard::Impl::run_rows(const Batch& batch, std::span<const float> input,
+                             std::span<float> output, StepResult& result) {
+    POTLUCK_TRY(run_body(input, body));
     if (given_up()) return stream->synchronize();
     if (graph.shard.head) return run_head(batch, result);
     POTLUCK_TRY(download_output(output));
@@ -336,7 +415,9 @@ void Shard::Impl::sample(const Row& row, std::span<float> values, StepResult& re
 }
 
 Shard::Shard(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Shard::~Shard() = default;
+Shard::~Shard() {
+    impl_->leave_pages();
+}
 
 Result<std::unique_ptr<Shard>> Shard::load(std::shared_ptr<const model::gguf::Gguf> file,
                                            const model::ModelDescription& model,
@@ -365,7 +446,22 @@ std::size_t Shard::max_rows() const {
 }
 Status Shard::run(const Batch& batch, std::span<const float> input, std::span<float> output,
                   StepResult& result) {
-    return impl_->run(batch, input, output, result);
+    auto ran = impl_->run(batch, input, output, result);
+    if (!ran) impl_->failed = true;
+    return ran;
+}
+std::size_t Shard::room() const {
+    return impl_->pages.free_pages() * kernels::kPageTokens;
+}
+bool Shard::keeps() const {
+    const auto& keep = impl_->options.keep;
+    return keep && impl_->kept_from < impl_->graph.shard.end;
+}
+std::size_t Shard::skipped_rows() const {
+    return impl_->skipped;
+}
+LayerIndex Shard::kept_from() const {
+    return impl_->kept_from;
 }
 void Shard::observe_logits(LogitsObserver observer) {
     impl_->observer = std::move(observer);

@@ -3,6 +3,10 @@
 // One shard of a model on one device: the weights of a layer range, their KV pages, and the
 // resolved list of device calls that a batch walks through.
 //
+// Over a change of plan a shard may begin with the keys and values of an earlier one of its device
+// (page_keeper.h). Rows at kept positions are computed only as far as keys and values are missing:
+// up to those of the layer before kept_from(), or not at all; what leaves of them is not defined.
+//
 // Thread: made and used on the executor thread of its device, which must outlive it. run()
 // allocates nothing except where a batch opens a sequence.
 
@@ -23,7 +27,9 @@
 
 namespace potluck::engine {
 
+class PageKeeper;
 class WeightPool;
+struct KeepRequest;
 
 struct ShardOptions {
     model::ShardSpec part;
@@ -33,6 +39,12 @@ struct ShardOptions {
     KvTypes kv;                       ///< how keys and values are stored
     std::function<bool()> cancelled;  ///< asked while loading: whether to stop; may be empty
     std::shared_ptr<const StageDrafter> drafter;  ///< asked at every sampled row; null: none
+    Epoch epoch;                                  ///< of its plan
+    /// Where the shard leaves its keys and values when it ends, unless a batch failed; null: they
+    /// end with it. Must outlive the shard.
+    PageKeeper* keeper = nullptr;
+    /// What it begins with, from the keeper; null: nothing.
+    std::shared_ptr<const KeepRequest> keep;
 };
 
 /// Called with the bytes of the file that were read and their total, after each tensor.
@@ -55,6 +67,12 @@ class Shard final : public StageModel {
     std::size_t input_width() const override;
     std::size_t output_width() const override;
     std::size_t max_rows() const override;
+    std::size_t room() const override;
+    bool keeps() const override;
+    std::size_t skipped_rows() const override;
+    /// The first layer whose keys and values are those that were asked for with ShardOptions::keep;
+    /// one past its last layer: none is.
+    LayerIndex kept_from() const;
     Status run(const Batch& batch, std::span<const float> input, std::span<float> output,
                StepResult& result) override;
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <set>
 
 #include "base/portable_math.h"
@@ -140,10 +141,12 @@ Result<std::vector<std::shared_ptr<const Weight>>> load_weights(
 
 Result<std::vector<LayerCache>> allocate_caches(kernels::Device& device,
                                                 const model::ModelConfig& config,
-                                                const ShardOptions& options) {
+                                                const ShardOptions& options,
+                                                std::vector<LayerCache> kept) {
     const std::size_t rows = options.kv_pages * kernels::kPageTokens * config.kv_heads;
     std::vector<LayerCache> caches;
-    for (auto layer = options.part.begin; layer < options.part.end; ++layer) {
+    const auto allocated = static_cast<LayerIndex>(options.part.end - kept.size());
+    for (auto layer = options.part.begin; layer < allocated; ++layer) {
         LayerCache cache;
         POTLUCK_ASSIGN(cache.k,
                        device.allocate(rows * kv_row_bytes(options.kv.k, config.head_dim)));
@@ -151,6 +154,7 @@ Result<std::vector<LayerCache>> allocate_caches(kernels::Device& device,
                        device.allocate(rows * kv_row_bytes(options.kv.v, config.head_dim)));
         caches.push_back(std::move(cache));
     }
+    std::move(kept.begin(), kept.end(), std::back_inserter(caches));
     return caches;
 }
 

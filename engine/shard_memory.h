@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/page_keeper.h"
 #include "engine/shard.h"
 #include "engine/steps.h"
 #include "engine/weight_pool.h"
@@ -24,13 +25,11 @@ Result<std::vector<std::shared_ptr<const Weight>>> load_weights(
     const model::Graph& graph, WeightPool& pool, const LoadProgress& progress,
     const std::function<bool()>& cancelled);
 
-/// One layer's keys and values.
-struct LayerCache {
-    std::unique_ptr<kernels::Buffer> k, v;
-};
+/// For the shard's layers, of which `kept` are the last ones.
 Result<std::vector<LayerCache>> allocate_caches(kernels::Device& device,
                                                 const model::ModelConfig& config,
-                                                const ShardOptions& options);
+                                                const ShardOptions& options,
+                                                std::vector<LayerCache> kept);
 
 Result<BatchMemory> allocate_batch_memory(kernels::Device& device, const model::Graph& graph,
                                           const model::ModelConfig& config,

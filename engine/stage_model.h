@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "base/batch.h"
@@ -21,6 +22,14 @@ class StageModel {
     /// Values per row that go out; 0 if this stage has the head.
     virtual std::size_t output_width() const = 0;
     virtual std::size_t max_rows() const = 0;
+    /// How many positions a new sequence would find room for now.
+    virtual std::size_t room() const { return SIZE_MAX; }
+    /// Whether it began with all the keys and values that it was asked to keep over a change of
+    /// plan.
+    virtual bool keeps() const { return false; }
+    /// Rows of the last batch whose work here was wholly or partly left out, because their keys and
+    /// values were kept.
+    virtual std::size_t skipped_rows() const { return 0; }
 
     /// Applies the batch's operations, then computes its rows. `input` and `output` hold rows *
     /// width values; `result` (cleared, capacity kept) gets the sampled rows if this stage has the

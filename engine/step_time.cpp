@@ -20,7 +20,7 @@ class Prober {
     Prober(StageModel& model, const ProbeOptions& options)
         : model_(model),
           options_(options),
-          max_rows_(std::min({options.max_rows, model.max_rows(), kMostRows})),
+          max_rows_(std::min({options.max_rows, model.max_rows(), model.room(), kMostRows})),
           input_(max_rows_ * model.input_width()),
           output_(max_rows_ * model.output_width()) {}
 

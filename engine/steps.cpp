@@ -225,6 +225,14 @@ std::vector<SizedStep> bind_steps(const BindContext& context, const std::vector<
     return binder.take();
 }
 
+std::size_t steps_to_store(std::span<const SizedStep> steps, std::size_t layers) {
+    for (std::size_t i = 0; i < steps.size() && layers > 0; ++i) {
+        if (std::holds_alternative<kernels::KvStoreArgs>(steps[i].step) && --layers == 0)
+            return i + 1;
+    }
+    return 0;
+}
+
 Status run_step(kernels::Stream& stream, const kernels::OpTable& ops, const SizedStep& step,
                 std::size_t n_rows) {
     return std::visit(Caller{stream, ops, n_rows * step.per_row}, step.step);

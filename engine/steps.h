@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <variant>
 #include <vector>
 
@@ -57,6 +58,9 @@ struct BindContext {
 std::vector<SizedStep> bind_steps(const BindContext& context,
                                   const std::vector<model::Node>& nodes);
 
+/// How many of a body's first steps store the keys and values of its first `layers` layers.
+std::size_t steps_to_store(std::span<const SizedStep> steps, std::size_t layers);
+
 /// Enqueues one step for `n_rows` rows.
 Status run_step(kernels::Stream& stream, const kernels::OpTable& ops, const SizedStep& step,
                 std::size_t n_rows);
@@ -65,7 +69,7 @@ Status run_step(kernels::Stream& stream, const kernels::OpTable& ops, const Size
 /// yes the rest is left out.
 template <typename GivenUp>
 Status run_steps(kernels::Stream& stream, const kernels::OpTable& ops,
-                 const std::vector<SizedStep>& steps, std::size_t n_rows, GivenUp&& is_given_up) {
+                 std::span<const SizedStep> steps, std::size_t n_rows, GivenUp&& is_given_up) {
     for (const auto& step : steps) {
         if (is_given_up()) return {};
         POTLUCK_TRY(run_step(stream, ops, step, n_rows));

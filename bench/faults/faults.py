@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 from statistics import median
 
@@ -69,6 +70,41 @@ def longest_gap(stream: client.Stream) -> float:
     return max(b - a for a, b in zip(times, times[1:]))
 
 
+class Watch:
+    """Looks at what a change of plan costs until it is told to stop."""
+
+    def __init__(self):
+        self.plan = None
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.look)
+        self.thread.start()
+
+    def look(self):
+        while not self.over.wait(0.05):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{home.API}/v1/cluster", timeout=5) as answer:
+                    plan = json.load(answer)["plan"]
+            except (OSError, ValueError, KeyError):
+                continue
+            if plan and plan["rows_recomputed"] + plan["rows_kept"] > 0:
+                self.plan = plan
+
+    def stop(self) -> str:
+        self.over.set()
+        self.thread.join()
+        if not self.plan:
+            return "nothing was computed again"
+        p = self.plan
+        layers = p["stages"][-1]["end"]
+        stages = ", ".join(f"layers {s['begin']}..{s['end'] - 1}: {s['rows_recomputed']} rows, "
+                           f"{s['row_layers_recomputed']} row-layers" for s in p["stages"])
+        done = sum(s["row_layers_recomputed"] for s in p["stages"])
+        rows = p["rows_recomputed"] + p["rows_kept"]
+        return (f"{p['rows_recomputed']} of {rows} rows fed again, pages kept from layer {p['kept_from']} "
+                f"of {layers} on; {stages}; {done} of {rows * layers} row-layers "
+                f"({100 * done / (rows * layers):.0f} %)")
+
+
 class Trial:
     def __init__(self, options):
         self.o = options
@@ -89,9 +125,9 @@ class Trial:
         streams = self.run(requests)
         return [text_of(s.answer) for s in streams], time.monotonic() - began
 
-    def one(self, h: home.Home, kind: str, requests: list[Request], texts: list[str],
-            took: float) -> list[float]:
-        """The longest gap of each stream that the fault interrupted."""
+    def one(self, h: home.Home, kind: str, requests: list[Request], took: float) -> tuple[list[float], float]:
+        """The longest gap of each stream that the fault interrupted, and how long the same requests
+        take without it, afterwards: by then nobody has any of their beginnings."""
         fault, mend = FAULTS[kind]
         name = self.random.choice(h.names)
         moment = self.random.uniform(0.15, 0.85) * took
@@ -102,12 +138,18 @@ class Trial:
             fault(h, name)
 
         timer = threading.Timer(moment, strike)
+        watch = Watch()
         timer.start()
         try:
             streams = self.run(requests)
         finally:
             timer.join()
+            cost = watch.stop()
+        print(f"{kind} {name}: {cost}", file=sys.stderr, flush=True)
         gaps = [longest_gap(s) for s in streams if s.sent < struck[0] < s.times[-1]]
+        mend(h, name)
+        h.wait_until_ready(len(h.names))
+        texts, took = self.undisturbed(requests)
         for i, (stream, text) in enumerate(zip(streams, texts)):
             same = text_of(stream.answer) == text
             self.equal += same
@@ -115,17 +157,16 @@ class Trial:
             if not same:
                 print(f"{kind} {name}: stream {i} differs: {text_of(stream.answer)!r}\n  was {text!r}",
                       file=sys.stderr)
-        mend(h, name)
-        h.wait_until_ready(len(h.names))
-        return gaps
+        return gaps, took
 
     def kind(self, h: home.Home, kind: str):
         gaps = []
+        _, took = self.undisturbed(self.requests())
         for index in range(self.o.rounds):
             requests = self.requests()
-            texts, took = self.undisturbed(requests)
             try:
-                gaps += self.one(h, kind, requests, texts, took)
+                of_round, took = self.one(h, kind, requests, took)
+                gaps += of_round
             except client.Failure as e:
                 self.different += len(requests)
                 print(f"{kind}, round {index + 1}: {e}\n{h.coordinator.text()[-1500:]}", file=sys.stderr)

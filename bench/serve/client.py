@@ -25,6 +25,7 @@ class Request:
     after: tuple[int, int] | None = None  # (i, n): begins once request i has had n tokens
     until: int | None = None  # i: hangs up once request i is answered
     port: int = 0  # another server than the one that is asked
+    may_be_refused: bool = False  # for now, with 429
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Stream:
     times: list[float] = field(default_factory=list)  # one for each token, as far as they come singly
     made: int | None = None  # tokens, as the server counted them; None: hung up
     answer: bytes = b""  # all of it, once it has ended
+    refused: bool = False
 
     def first(self) -> float:
         return self.times[0] - self.sent
@@ -81,6 +83,9 @@ class Connection:
             return
         self.stream.answer = answer
         status = answer.split(b"\r\n", 1)[0]
+        if self.request.may_be_refused and b" 429 " in status:
+            self.stream.refused = True
+            return
         usage = answer.rsplit(b'"completion_tokens":', 1)
         if b" 200 " not in status or len(usage) != 2 or b"[DONE]" not in usage[1]:
             raise Failure(f"the server: {answer[-600:].decode(errors='replace')}")

@@ -52,6 +52,16 @@ class Cluster:
             time.sleep(0.02)
         raise Failure(f"{' '.join(self.command)}: not ready: {self.text().strip()[-600:]}")
 
+    def memory(self) -> int:
+        """Bytes of memory of `potluck up` and its workers; what they share counts once."""
+        family, total = [self.child.pid], 0
+        for pid in family:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+            family += map(int, children.split())
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+            total += int(re.search(r"^Pss: +(\d+) kB", rollup, re.MULTILINE)[1]) << 10
+        return total
+
     def run(self, requests: list[Request]) -> Load:
         load = client.run(requests, self.port)
         if LATE in self.text():

@@ -242,6 +242,35 @@ def together(b: Bench) -> list[Figure]:
     return together_figures("one process", taken, clients, length, AS_IF_ALONE)
 
 
+CROWD = 200  # clients at once
+FLAT = 1.02  # memory after a crowd may be so many times what it was after the first one
+
+
+def overload(b: Bench) -> list[Figure]:
+    """Far more clients than slots, and places to wait for half of them: each gets its answer or is
+    refused, and the memory of the processes does not grow from crowd to crowd."""
+    answered, refused, memory = [], [], []
+    with b.cluster(1, 2, 8, 256, "--queue-limit", str(CROWD // 2)) as server:
+
+        def crowd():
+            load = b.run(server, [b.request(b.random.randrange(8, 129), 16, may_be_refused=True)
+                                  for _ in range(CROWD)])
+            refused.append(sum(s.refused for s in load.streams))
+            answered.append(CROWD - refused[-1])
+            memory.append(server.memory() / 2 ** 20)
+
+        crowd()  # and what it leaves is what the others are compared with
+        for _ in b.rounds("overload", [0]):
+            crowd()
+    return [
+        Figure(f"of {CROWD} clients on 8 slots, answered in full", "", answered),
+        Figure(f"of {CROWD} clients on 8 slots, refused with 429", "", refused),
+        Figure("memory after the first crowd", "MiB", memory[:1]),
+        Figure("memory after each other crowd", "MiB", memory[1:]),
+        Figure("÷ after the first", "", [m / memory[0] for m in memory[1:]], FLAT, False),
+    ]
+
+
 def peer(b: Bench) -> list[Figure]:
     """The same of Potluck on one process and of the peer, both with two threads, in turn."""
     clients, length = TOGETHER
@@ -270,4 +299,4 @@ def peer(b: Bench) -> list[Figure]:
     return figures
 
 
-SUITES = {f.__name__: f for f in (prefill, decode, paced, gap, together, peer)}
+SUITES = {f.__name__: f for f in (prefill, decode, paced, gap, together, overload, peer)}

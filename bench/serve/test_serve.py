@@ -113,6 +113,10 @@ class Decode(unittest.TestCase):
         self.assertEqual(bench.client_cores, 0.25)
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 256  # a crowd connects at once
+
+
 def event(text: str, finish: str = "null") -> bytes:
     return (f'data: {{"id":"c","choices":[{{"index":0,"text":"{text}","finish_reason":{finish}}}],'
             '"usage":null}\n\n').encode()
@@ -155,7 +159,7 @@ class Handler(BaseHTTPRequestHandler):
 
 class Clients(unittest.TestCase):
     def setUp(self):
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.server.asked, self.server.hung_up = [], 0
         thread = threading.Thread(target=self.server.serve_forever)
         thread.start()
@@ -187,6 +191,10 @@ class Clients(unittest.TestCase):
     def test_refusals_and_short_answers_are_failures(self):
         with self.assertRaisesRegex(client.Failure, "429"):
             self.run_client(Request([13], 1))
+        refused, answered = self.run_client(Request([13], 1, may_be_refused=True),
+                                            Request([1], 2, may_be_refused=True)).streams
+        self.assertTrue(refused.refused and not answered.refused)
+        self.assertEqual(answered.made, 2)
         with self.assertRaisesRegex(client.Failure, "5 tokens were asked for, 4 came"):
             self.run_client(Request([14], 5))
         with self.assertRaisesRegex(client.Failure, "waited for one"):
@@ -197,14 +205,13 @@ POTLUCK = """#!{python}
 import json, signal, sys
 sys.path.insert(0, {here!r})
 import test_serve
-from http.server import ThreadingHTTPServer
 if sys.argv[1] == "bench":
     rows = sys.argv[sys.argv.index("--rows") + 1].split(",")
     print(json.dumps({{"rows": {{n: 5.0 for n in rows}}}}))
     sys.exit()
 if "--bad" in sys.argv:
     sys.exit("potluck: what a flag")
-server = ThreadingHTTPServer(("127.0.0.1", 0), test_serve.Handler)
+server = test_serve.Server(("127.0.0.1", 0), test_serve.Handler)
 server.asked, server.hung_up = [], 0
 print("ready: send chat requests to http://127.0.0.1:%d/v1/chat" % server.server_address[1], flush=True)
 if "--late" in sys.argv:
@@ -239,6 +246,12 @@ class Runs(unittest.TestCase):
         self.assertIn("| one process: first of 8 ÷ alone |", out)
         self.assertIn("of 2 targets met", out)
         self.assertRegex(out, r"Other work on the machine, in cores: prefill \S+, together ")
+
+    def test_memory_after_crowds(self):
+        code, out, errors = self.run_serve("--suites", "overload", "--rounds", "2")
+        self.assertIn(code, (0, 3), errors)
+        self.assertIn("| of 200 clients on 8 slots, answered in full |  | 200 (200..200) |", out)
+        self.assertRegex(out, r"\| ÷ after the first \|  \| [0-9.]+ ")
 
     def test_json(self):
         code, out, errors = self.run_serve("--suites", "prefill", "--json")

@@ -93,8 +93,23 @@ void Answer::begin_choice(std::uint32_t index) {
     channel_.send(role_event(format_, index));
 }
 
+/// A machine was lost and others compute the rest: what they are is said from here on, behind what
+/// computed the beginning.
+void Answer::note_arithmetic() {
+    const ServedModel* model = backend_.model();
+    if (model == nullptr || model->fingerprint.empty()) return;
+    for (std::string_view rest = format_.fingerprint; !rest.empty();) {
+        const std::size_t comma = std::min(rest.find(','), rest.size());
+        if (rest.substr(0, comma) == model->fingerprint) return;
+        rest.remove_prefix(std::min(comma + 1, rest.size()));
+    }
+    if (!format_.fingerprint.empty()) format_.fingerprint += ',';
+    format_.fingerprint += model->fingerprint;
+}
+
 void Answer::on_delta(std::size_t part, const Delta& delta) {
     if (ended_) return;
+    note_arithmetic();
     begun_ = true;
     made_[part] += delta.tokens.size();
     channel_.count_tokens(delta.tokens.size());
@@ -119,6 +134,7 @@ void Answer::on_delta(std::size_t part, const Delta& delta) {
 
 void Answer::on_finish(std::size_t part, std::uint32_t choice, FinishReason reason) {
     if (ended_) return;
+    note_arithmetic();
     begun_ = true;
     const std::uint32_t index = index_of(part, choice);
     choices_[index].answer.finish = reason;

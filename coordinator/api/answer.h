@@ -63,6 +63,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
     void on_done(std::size_t part, const Usage& usage);
     void on_error(std::size_t part, const Error& error);
 
+    void note_arithmetic();
     ApiError told(const Error& error) const;
     void fail(const ApiError& error);
     void open_stream();

@@ -38,7 +38,9 @@ struct ServedModel {
     std::string no_chat_reason;
     /// What the model file recommends (`general.sampling.*`), else the API's defaults.
     SamplerSpec default_sampler;
-    std::string fingerprint;  ///< `system_fingerprint`: arithmetic class and plan
+    /// `system_fingerprint`: the arithmetic classes of the plan. An answer that goes on under
+    /// another one has both, with a comma.
+    std::string fingerprint;
 };
 
 struct Health {

@@ -63,6 +63,11 @@ bool same_stages(const Plan& a, const Plan& b) {
 
 }  // namespace
 
+KeptPages kept_pages(const Plan& plan) {
+    if (plan.kept_epoch.value == 0) return KeptPages::kNone;
+    return plan.kept_from == 0 ? KeptPages::kAll : KeptPages::kLater;
+}
+
 Deployment::Deployment(DeploymentOptions options, model::Footprint footprint,
                        model::ModelConfig config)
     : options_(std::move(options)),
@@ -143,6 +148,13 @@ Result<Plan> Deployment::plan_among(const std::vector<NodeId>& nodes,
 
 void Deployment::prepare(Plan plan, DeploymentActions& actions) {
     plan.epoch = take_epoch();
+    plan.kept_epoch = {};
+    plan.kept_from = config_.n_layers;
+    if (served_) {
+        plan.kept_from = kept_from(*served_, plan, held_);
+        if (plan.kept_from < config_.n_layers) plan.kept_epoch = served_->epoch;
+    }
+    served_.reset();
     plan_ = std::move(plan);
     state_ = DeploymentState::kPreparing;
     links_open_ = false;
@@ -231,6 +243,8 @@ void Deployment::on_absence(NodeId node, const std::string& why, DeploymentActio
     const bool changes = found->second.absence.empty() != why.empty();
     found->second.absence = why;
     if (!changes) return;
+    // Whoever is out of use gives its pages back.
+    if (!why.empty()) held_.erase(node);
     if (why.empty()) {
         planned_for_.clear();
     } else if (holds_stage(node)) {
@@ -254,6 +268,7 @@ void Deployment::on_node_left(NodeId node, const std::string& why, DeploymentAct
     const std::string name = found->second.name;
     const bool held = holds_stage(node);
     nodes_.erase(found);
+    held_.erase(node);
     if (held) {
         if (was_stable()) {
             standing_.erase(node);
@@ -289,6 +304,10 @@ void Deployment::on_prepared(Epoch epoch, NodeId node, const std::string& proble
                   actions);
         return make_plan_if_possible(actions);
     }
+    if (!keeps_as_planned(stages)) {
+        Plan again = std::move(*plan_);
+        return prepare(std::move(again), actions);
+    }
     for (const auto& stage : stages)
         plan_->kv_pages = std::min(plan_->kv_pages, stage.kv_pages);
     pending_.erase(node);
@@ -297,6 +316,15 @@ void Deployment::on_prepared(Epoch epoch, NodeId node, const std::string& proble
         pending_[stage.node] = true;
     state_ = DeploymentState::kConnecting;
     actions.push_back(ConnectNodes{*plan_});
+}
+
+/// Of one node's stages.
+bool Deployment::keeps_as_planned(const std::vector<PreparedStage>& stages) const {
+    if (plan_->kept_epoch.value == 0) return true;
+    return std::all_of(stages.begin(), stages.end(), [&](const PreparedStage& prepared) {
+        if (prepared.kept || prepared.stage.value >= plan_->stages.size()) return true;
+        return plan_->stages[prepared.stage.value].part.end <= plan_->kept_from;
+    });
 }
 
 void Deployment::on_connected(Epoch epoch, NodeId node, const std::string& problem,
@@ -319,6 +347,10 @@ void Deployment::on_links_open(Epoch epoch, DeploymentActions& actions) {
 void Deployment::maybe_start(DeploymentActions& actions) {
     if (!pending_.empty() || !links_open_) return;
     state_ = DeploymentState::kWarming;
+    served_ = plan_;
+    held_.clear();
+    for (const auto& stage : plan_->stages)
+        held_.insert(stage.node);
     actions.push_back(StartPipeline{*plan_});
 }
 

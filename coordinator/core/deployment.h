@@ -8,8 +8,11 @@
 //   enough. If they cannot hold the model, that is the status until one more comes.
 // - A node that comes while a pipeline is ready is taken in at the next quiet moment, if the plan
 //   with it is another one.
+// - A plan says from which layer on stages keep the pages that sequences have (docs/loss.md). If
+//   one of them cannot, the same plan is made again with nothing kept. What a pipeline had is kept
+//   by the plan after it or by none.
 // - A node that must not be used for a while leaves the plan at once, as if it were lost, but that
-//   is not held against it.
+//   is not held against it. Its pages are lost.
 // - What fails is tried again, later each time: a node that could not load its part, or went soon
 //   after it had one, is left out for a while; after a failure that is nobody's in particular, all
 //   wait. Ready for `stable`, and old failures are forgotten.
@@ -19,6 +22,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -26,6 +30,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "coordinator/core/plan.h"
+#include "coordinator/core/scheduler.h"
 #include "model/graph/architecture.h"
 
 namespace potluck::coordinator {
@@ -76,6 +81,7 @@ struct NodeOffer {
 struct PreparedStage {
     StageIndex stage;
     std::uint64_t kv_pages = 0;
+    bool kept = false;  ///< its layers from Plan::kept_from on have the pages of Plan::kept_epoch
 };
 
 /// How far a stage is with its weights. The rate is what it says of the last moments; 0 is not
@@ -104,6 +110,9 @@ struct StopPipeline {  ///< requests wait for the next one; close the data links
 };
 using DeploymentAction = std::variant<PrepareNodes, ConnectNodes, StartPipeline, StopPipeline>;
 using DeploymentActions = std::vector<DeploymentAction>;
+
+/// What a plan's pipeline has of the sequences before it, once it is prepared.
+KeptPages kept_pages(const Plan& plan);
 
 enum class DeploymentState : std::uint8_t { kWaiting, kPreparing, kConnecting, kWarming, kReady };
 
@@ -159,6 +168,7 @@ class Deployment {
     Result<Plan> plan_for(const std::vector<NodeId>& nodes, const StageChooser& choose) const;
     Result<Plan> plan_among(const std::vector<NodeId>& nodes, const StageChooser& choose) const;
     void prepare(Plan plan, DeploymentActions& actions);
+    bool keeps_as_planned(const std::vector<PreparedStage>& stages) const;
     void make_plan_if_possible(DeploymentActions& actions);
     void plan_anew(DeploymentActions& actions);
     void take_in(DeploymentActions& actions);
@@ -178,6 +188,8 @@ class Deployment {
     std::map<NodeId, Standing> standing_;
     DeploymentState state_ = DeploymentState::kWaiting;
     std::optional<Plan> plan_;
+    std::optional<Plan> served_;  ///< the last that was started, until another one is prepared
+    std::set<NodeId> held_;       ///< nodes of `served_` that have been here, and in use, since
     std::uint64_t last_epoch_ = 0;
     bool was_ready_ = false;
     nanoseconds ready_since_{};

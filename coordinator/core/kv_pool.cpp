@@ -34,6 +34,23 @@ void KvPool::open(SeqId seq, TenantId tenant, const SamplerSpec& sampler,
         release(match.seq);
 }
 
+bool KvPool::take_up(SeqId seq, TenantId tenant, const SamplerSpec& sampler,
+                     std::span<const TokenId> tokens, bool on_all_stages) {
+    // Stages may share pages of these sequences; here each has its own, so that it is enough
+    // wherever they share none.
+    if (!table_.reserve({seq, static_cast<std::uint32_t>(tokens.size())})) return false;
+    Operation opening{
+        .kind = OperationKind::kOpen, .seq = seq, .tenant = tenant, .sampler = sampler};
+    if (on_all_stages) opening.tokens.assign(tokens.begin(), tokens.end());
+    operate(std::move(opening));
+    return true;
+}
+
+void KvPool::let_go(SeqId seq) {
+    operate({.kind = OperationKind::kOpen, .seq = seq});
+    operate({.kind = OperationKind::kRelease, .seq = seq});
+}
+
 void KvPool::place(SeqId seq, std::uint32_t position) {
     copies_.clear();
     const auto placed = table_.append(seq, position, copies_);
@@ -63,7 +80,8 @@ void KvPool::end(SeqId seq, TenantId tenant, std::span<const TokenId> tokens) {
     if (cache_.is_beginning(seq)) return release(seq);
     for (const SeqId shorter : cache_.beginnings_of(seq))
         release(shorter);
-    if (table_.length(seq) > tokens.size()) truncate(seq, tokens.size());
+    if (std::max(table_.length(seq), table_.kept(seq)) > tokens.size())
+        truncate(seq, tokens.size());
     while (cache_.kept_count() > options_.kept_sequences) {
         ++evictions_;
         release(*cache_.oldest());

@@ -33,6 +33,13 @@ class KvPool {
     /// Opens `seq`; with a match it begins with the match's positions, sharing their pages.
     void open(SeqId seq, TenantId tenant, const SamplerSpec& sampler,
               const PrefixCache::Match& match);
+    /// Opens `seq`, of which the stages hold these first positions from an earlier pipeline: all
+    /// stages (its rows go on behind them), or only later ones (its rows are fed from the first on,
+    /// into pages that it has). False if there are too few pages: then it is not open.
+    bool take_up(SeqId seq, TenantId tenant, const SamplerSpec& sampler,
+                 std::span<const TokenId> tokens, bool on_all_stages);
+    /// The stages need not hold what they kept of `seq`.
+    void let_go(SeqId seq);
     /// Gives the sequence's next position a page. The caller has made room.
     void place(SeqId seq, std::uint32_t position);
     /// Takes back the positions of a running sequence from `length` on; nobody shares them.

@@ -141,6 +141,38 @@ Result<Plan> make_plan(const model::Footprint& footprint, const model::ModelConf
     return plan;
 }
 
+namespace {
+
+/// The stage with this layer.
+const StagePlacement& stage_of(const Plan& plan, LayerIndex layer) {
+    return *std::find_if(plan.stages.begin(), plan.stages.end(),
+                         [&](const StagePlacement& s) { return layer < s.part.end; });
+}
+
+}  // namespace
+
+LayerIndex kept_from(const Plan& before, const Plan& plan, const std::set<NodeId>& held) {
+    const LayerIndex layers = plan.stages.back().part.end;
+    const bool same_memory = before.stages.back().part.end == layers &&
+                             before.kv_pages == plan.kv_pages &&
+                             before.page_tokens == plan.page_tokens &&
+                             before.context == plan.context && before.kv == plan.kv;
+    if (!same_memory) return layers;
+    for (LayerIndex layer = 0; layer < layers; ++layer) {
+        if (stage_of(before, layer).arithmetic_class != stage_of(plan, layer).arithmetic_class)
+            return layers;
+    }
+    LayerIndex from = layers;
+    for (auto stage = plan.stages.rbegin(); stage != plan.stages.rend(); ++stage) {
+        const StagePlacement& had = stage_of(before, stage->part.end - 1);
+        if (had.node != stage->node || had.device != stage->device || !held.contains(had.node))
+            return from;
+        from = std::max(stage->part.begin, had.part.begin);
+        if (from > stage->part.begin) return from;
+    }
+    return from;
+}
+
 std::string to_string(const Plan& plan) {
     std::string text = fmt::format("plan {}: {} stage{}\n", plan.epoch.value, plan.stages.size(),
                                    plan.stages.size() == 1 ? "" : "s");

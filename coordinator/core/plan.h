@@ -4,6 +4,7 @@
 // remembered by its epoch.
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,9 @@ struct Plan {
     KvTypes kv;  ///< how keys and values are stored, the same on every stage
     std::uint32_t max_batch_rows = 0;
     std::uint32_t max_in_flight = 0;
+    /// The epoch before it whose sequences keep their pages in layers from `kept_from` on; 0: none.
+    Epoch kept_epoch;
+    LayerIndex kept_from = 0;
 };
 
 struct PlanRequest {
@@ -63,6 +67,13 @@ struct PlanRequest {
 /// out. Errors (kInvalidArgument, kResourceExhausted) say which number does not fit.
 Result<Plan> make_plan(const model::Footprint& footprint, const model::ModelConfig& config,
                        const std::vector<DeviceOffer>& devices, const PlanRequest& request);
+
+/// From which layer on `plan` finds the keys and values that `before` had there; the number of
+/// layers if it finds none. They are those that `plan` would compute itself, because a layer's keys
+/// and values are a function of the tokens and of the arithmetic of the layers up to it: no class
+/// may differ. `held` says of a node whether it has run `before` to its end. Layers before a lost
+/// one are of no use: its rows need what they bring.
+LayerIndex kept_from(const Plan& before, const Plan& plan, const std::set<NodeId>& held);
 
 /// The plan as a table for people.
 std::string to_string(const Plan& plan);

@@ -35,7 +35,9 @@ void Scheduler::start(const PipelineLimits& limits, SchedulerActions& actions) {
     broken_ = false;
     suspended_since_.reset();
     beyond_stages_.reset();
+    at_start_ = counters_;
     end_what_does_not_fit(actions);
+    take_up_kept();
     pump(actions);
 }
 
@@ -147,6 +149,12 @@ nanoseconds Scheduler::expected_wait() const {
 std::size_t Scheduler::paused_sequences() const {
     return static_cast<std::size_t>(std::count_if(sequences_.begin(), sequences_.end(),
                                                   [](const auto& s) { return s.second.paused; }));
+}
+
+Recomputed Scheduler::recomputed() const {
+    return {.rows = counters_.rows_recomputed - at_start_.rows_recomputed,
+            .refilled = counters_.rows_refilled - at_start_.rows_refilled,
+            .kept = counters_.rows_kept - at_start_.rows_kept};
 }
 
 SchedulerCounters Scheduler::counters() const {

@@ -40,6 +40,7 @@
 #include "coordinator/core/generation.h"
 #include "coordinator/core/kv_pool.h"
 #include "coordinator/core/pacing.h"
+#include "coordinator/core/recomputed.h"
 #include "coordinator/core/request_queue.h"
 #include "coordinator/core/speculation.h"
 #include "coordinator/core/speculation_totals.h"
@@ -64,6 +65,13 @@ struct SchedulerOptions {
     std::string speculation = "off";  ///< of requests that do not say: "off", "auto" or a drafter
 };
 
+/// What a pipeline has of the sequences of the one before (docs/loss.md).
+enum class KeptPages : std::uint8_t {
+    kNone,
+    kLater,  ///< the stages from some layer on; rows are fed again, for the layers before it
+    kAll,    ///< every stage: nothing is fed again
+};
+
 /// What a pipeline can hold, from the plan and from what its stages answered.
 struct PipelineLimits {
     std::size_t stages = 1;
@@ -71,9 +79,10 @@ struct PipelineLimits {
     std::size_t max_batch_rows = 512;
     std::size_t kv_pages = 0;  ///< of the smallest stage
     std::size_t page_tokens = 64;
-    std::size_t context = 0;       ///< positions per sequence
-    std::size_t slots = 8;         ///< sequences at once
-    std::vector<StageCost> costs;  ///< by stage; empty: a guess, until samples come
+    std::size_t context = 0;            ///< positions per sequence
+    std::size_t slots = 8;              ///< sequences at once
+    std::vector<StageCost> costs;       ///< by stage; empty: a guess, until samples come
+    KeptPages kept = KeptPages::kNone;  ///< of Scheduler::kept(), as it was when they were prepared
 };
 
 struct SendBatch {
@@ -117,6 +126,8 @@ struct SchedulerCounters {
     std::uint64_t evictions = 0;        ///< of kept sequences, in whole or in part
     std::uint64_t losses = 0;           ///< of pipelines
     std::uint64_t rows_recomputed = 0;  ///< of rows_replayed, those that a lost pipeline had
+    std::uint64_t rows_refilled = 0;    ///< of rows_recomputed, those that later stages held
+    std::uint64_t rows_kept = 0;        ///< that a lost pipeline had and were not fed again
     std::uint64_t rows_drafted = 0;
     std::uint64_t rows_accepted = 0;  ///< of those: a token of an answer each
 };
@@ -144,6 +155,9 @@ class Scheduler {
     void give_up_if_late(const std::string& status, SchedulerActions& actions);
     /// Every request, waiting or running, ends with `reason`, and no more are taken.
     void stop(const Error& reason, SchedulerActions& actions);
+    /// While suspended: the sequences of the lost pipeline of which every stage has computed the
+    /// first positions, to be kept by stages of the next one.
+    std::vector<engine::KeptSequence> kept() const;
     bool running() const { return pool_ != nullptr; }
     bool suspended() const { return suspended_since_.has_value(); }
 
@@ -174,6 +188,8 @@ class Scheduler {
     /// Pages that only kept sequences hold.
     std::size_t kept_pages() const { return pool_ ? pool_->kept_pages() : 0; }
     SchedulerCounters counters() const;
+    /// Of the present pipeline, or of the last one.
+    Recomputed recomputed() const;
     const SpeculationTotals& speculation_totals() const { return speculation_totals_; }
     const engine::PageTable* pages() const { return pool_ ? &pool_->table() : nullptr; }
     const Pacing* pacing() const { return pacing_ ? &*pacing_ : nullptr; }
@@ -184,6 +200,7 @@ class Scheduler {
     struct Asked;
     struct InFlight;
     struct Survey;
+    struct Kept;
 
     // scheduler.cpp: events.
     void pump(SchedulerActions& actions);
@@ -192,6 +209,8 @@ class Scheduler {
 
     // scheduler_loss.cpp: without a pipeline.
     void forget_pipeline();
+    void note_kept(Sequence& sequence);
+    void take_up_kept();
     Status check_fits(std::size_t prompt, const GenerationRequest& asked) const;
     void end_what_does_not_fit(SchedulerActions& actions);
 
@@ -218,6 +237,7 @@ class Scheduler {
     std::size_t plan_prompt(Sequence& sequence, std::size_t most, Survey& survey);
     std::optional<PrefixCache::Match> source_of(const Sequence& sequence, const Survey& survey);
     bool open(Sequence& sequence, Survey& survey);
+    SamplerSpec sampler_of(const Sequence& sequence) const;
     void add_rows(Sequence& sequence, Batch& batch, InFlight& record);
     void send(const Survey& survey, SchedulerActions& actions);
 
@@ -265,6 +285,7 @@ class Scheduler {
     std::map<std::uint64_t, Sequence> sequences_;  ///< by number, which is their age
     std::map<BatchId, InFlight> in_flight_;
     SchedulerCounters counters_;
+    SchedulerCounters at_start_;  ///< of the pipeline
     SpeculationTotals speculation_totals_;
     std::uint64_t evictions_before_ = 0;  ///< of earlier pipelines
     std::uint64_t next_batch_ = 1;
@@ -272,6 +293,7 @@ class Scheduler {
     std::uint64_t next_number_ = 1;  ///< of sequences here
     std::uint64_t next_turn_ = 1;
     std::optional<nanoseconds> suspended_since_;
+    std::vector<Kept> kept_;    ///< of the lost pipeline
     bool broken_ = false;       ///< a result did not fit: nothing is sent until suspend() or stop()
     std::size_t chunk_ = 0;     ///< rows of prompts per batch while nobody decodes
     std::uint64_t served_ = 0;  ///< prompt rows sent since the scheduler was made

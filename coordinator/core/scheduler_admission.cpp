@@ -97,6 +97,12 @@ bool Scheduler::admit_next(std::size_t& promised) {
     return true;
 }
 
+SamplerSpec Scheduler::sampler_of(const Sequence& sequence) const {
+    SamplerSpec sampler = requests_.at(sequence.request).asked.sampler;
+    sampler.seed += sequence.choice;
+    return sampler;
+}
+
 void Scheduler::begin(RequestQueue::Waiting waiting) {
     GenerationRequest& asked = waiting.request;
     if (asked.ignore_eos) {
@@ -133,7 +139,7 @@ bool Scheduler::lower(const Sequence& a, const Sequence& b) const {
 Scheduler::Sequence* Scheduler::lowest_with_pages() {
     Sequence* lowest = nullptr;
     for (auto& [number, sequence] : sequences_) {
-        if (!sequence.is_open() || sequence.fed == 0) continue;
+        if (!sequence.is_open() || pool_->table().pages(sequence.seq).empty()) continue;
         if (lowest == nullptr || lower(sequence, *lowest)) lowest = &sequence;
     }
     return lowest;
@@ -147,7 +153,8 @@ void Scheduler::pause(Sequence& sequence) {
     pool_->end(sequence.seq, sequence.tenant, fed);
     sequence.seq = SeqId(0);
     sequence.replay_until = std::max(sequence.replay_until, sequence.fed);
-    sequence.fed = sequence.answered = sequence.forked = 0;
+    sequence.fed = sequence.answered = sequence.confirmed = sequence.forked = 0;
+    sequence.refill_until = 0;
     sequence.planned = sequence.reserved = 0;
     sequence.shared = false;
     sequence.paused = true;

@@ -138,12 +138,10 @@ bool Scheduler::open(Sequence& sequence, Survey& survey) {
     // If the source writes in this batch, its last page becomes a shared one and must be copied.
     const bool writes = source != nullptr && source->planned > 0;
     if (writes && !make_room(survey.reserved + 1)) return false;
-    Request& request = requests_.at(sequence.request);
-    SamplerSpec sampler = request.asked.sampler;
-    sampler.seed += sequence.choice;
     sequence.seq = SeqId(next_seq_++);
-    pool_->open(sequence.seq, sequence.tenant, sampler, *match);
+    pool_->open(sequence.seq, sequence.tenant, sampler_of(sequence), *match);
     sequence.fed = sequence.answered = match->length;
+    sequence.confirmed = 0;
     if (writes) {
         survey.reserved -= source->reserved;
         source->reserved = pool_->table().pages_needed(source->seq, source->planned);
@@ -156,7 +154,8 @@ bool Scheduler::open(Sequence& sequence, Survey& survey) {
     if (match->length == 0) return true;
     ++counters_.prefix_hits;
     counters_.rows_from_cache += match->length;
-    if (sequence.choice == 0 && sequence.replay_until == 0) request.cached = match->length;
+    if (sequence.choice == 0 && sequence.replay_until == 0)
+        requests_.at(sequence.request).cached = match->length;
     return true;
 }
 
@@ -259,6 +258,7 @@ void Scheduler::add_rows(Sequence& sequence, Batch& batch, InFlight& record) {
            : prompt ? counters_.rows_prefilled
                     : counters_.rows_decoded);
         if (sequence.fed < sequence.lost_until) ++counters_.rows_recomputed;
+        if (sequence.fed < sequence.refill_until) ++counters_.rows_refilled;
         if (replayed || prompt) ++served_;
         pool_->place(sequence.seq, row.position);
         ++sequence.fed;

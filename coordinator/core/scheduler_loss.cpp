@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
+#include <utility>
 
 #include "coordinator/core/scheduler_state.h"
 
@@ -14,17 +16,77 @@ void Scheduler::suspend(bool planned) {
     if (!running()) return;
     suspended_since_ = now_;
     if (!planned) ++counters_.losses;
+    kept_.clear();
     for (auto& [number, sequence] : sequences_) {
         abandon_drafts(sequence);
+        note_kept(sequence);
         sequence.replay_until = std::max(sequence.replay_until, sequence.fed);
         sequence.lost_until = std::max(sequence.lost_until, sequence.fed);
         sequence.seq = SeqId(0);
-        sequence.fed = sequence.answered = sequence.forked = 0;
+        sequence.fed = sequence.answered = sequence.confirmed = sequence.forked = 0;
+        sequence.refill_until = 0;
         sequence.planned = sequence.reserved = 0;
         sequence.sampling = sequence.shared = false;
         sequence.paused = true;
     }
     forget_pipeline();
+}
+
+/// Only positions whose batches are answered: links keep order, so every stage has computed them.
+/// And only what has pages of its own where rows must be fed again: what shares another's beginning
+/// forks from that again.
+void Scheduler::note_kept(Sequence& sequence) {
+    const std::size_t positions = std::min(sequence.confirmed, sequence.tokens.size() - 1);
+    if (!sequence.is_open() || positions == 0) return;
+    const auto& table = pool_->table();
+    const auto first_pages = [&](SeqId seq, std::size_t length) {
+        const auto pages = table.pages(seq);
+        return pages.first(
+            std::min(pages.size(), (length + limits_.page_tokens - 1) / limits_.page_tokens));
+    };
+    const auto own = first_pages(sequence.seq, positions);
+    const bool shares = std::any_of(kept_.begin(), kept_.end(), [&](const Kept& other) {
+        const auto theirs = first_pages(other.seq, other.positions);
+        return !own.empty() && !theirs.empty() && own.front() == theirs.front();
+    });
+    kept_.push_back({sequence.seq, sequence.number, static_cast<std::uint32_t>(positions), shares});
+}
+
+std::vector<engine::KeptSequence> Scheduler::kept() const {
+    std::vector<engine::KeptSequence> all;
+    for (const auto& kept : kept_)
+        all.push_back({kept.seq, kept.positions});
+    return all;
+}
+
+/// The stages wait with what they kept until each sequence is opened, or opened and released.
+void Scheduler::take_up_kept() {
+    const auto all = std::exchange(kept_, {});
+    if (limits_.kept == KeptPages::kNone) return;
+    const bool on_all = limits_.kept == KeptPages::kAll;
+    for (const auto& kept : all) {
+        const auto found = sequences_.find(kept.number);
+        const bool wanted = found != sequences_.end() && (on_all || !kept.shares);
+        const auto taken_up = [&](Sequence& sequence) {
+            return pool_->take_up(kept.seq, sequence.tenant, sampler_of(sequence),
+                                  std::span<const TokenId>(sequence.tokens).first(kept.positions),
+                                  on_all);
+        };
+        if (!wanted || !taken_up(found->second)) {
+            pool_->let_go(kept.seq);
+            continue;
+        }
+        Sequence& sequence = found->second;
+        sequence.seq = kept.seq;
+        sequence.paused = false;
+        ++counters_.replays;
+        if (on_all) {
+            sequence.fed = sequence.answered = kept.positions;
+            counters_.rows_kept += kept.positions;
+        } else {
+            sequence.refill_until = kept.positions;
+        }
+    }
 }
 
 void Scheduler::forget_pipeline() {
@@ -44,6 +106,7 @@ void Scheduler::stop(const Error& reason, SchedulerActions& actions) {
     requests_.clear();
     queue_.clear();
     sequences_.clear();
+    kept_.clear();
     forget_pipeline();
     suspended_since_.reset();
 }

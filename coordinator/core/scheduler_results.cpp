@@ -29,8 +29,10 @@ Status Scheduler::on_result(const StepResult& result, SchedulerActions& actions)
         std::size_t until = fed.until;
         if (fed.generation != sequence.generation)
             until = std::min(until, sequence.generation_from);
-        if (fed.generation + 1 >= sequence.generation)
+        if (fed.generation + 1 >= sequence.generation) {
             sequence.answered = std::max(sequence.answered, until);
+            sequence.confirmed = std::max(sequence.confirmed, until);
+        }
     }
     learn_way(sent);
     auto taken = take_results(result, sent, actions);

@@ -309,6 +309,7 @@ void Scheduler::take_back(Sequence& sequence) {
     draft.ahead = false;
     pool_->truncate(sequence.seq, sequence.fed);
     sequence.answered = std::min(sequence.answered, sequence.fed);
+    sequence.confirmed = std::min(sequence.confirmed, sequence.fed);
     ++sequence.generation;
     sequence.generation_from = sequence.fed;
 }

@@ -37,10 +37,12 @@ struct Scheduler::Sequence {
     std::vector<TokenId> tokens;   ///< prompt and what was generated
     std::size_t prompt = 0;        ///< tokens
     std::size_t fed = 0;           ///< rows sent to `seq`, drafted ones too, or shared with it
-    std::size_t answered = 0;      ///< rows of batches whose results are in
+    std::size_t answered = 0;      ///< rows of batches whose results are in, or shared
+    std::size_t confirmed = 0;     ///< rows that every stage has computed for certain
     std::size_t forked = 0;        ///< rows that others share, at most
     std::size_t replay_until = 0;  ///< rows below were fed before the last pause
     std::size_t lost_until = 0;    ///< rows below were in a pipeline that was lost
+    std::size_t refill_until = 0;  ///< rows below are held by later stages of this pipeline
     bool sampling = false;         ///< the sample after the last token is under way
     bool shared = false;           ///< its prompt can be forked by others
     bool paused = false;
@@ -92,6 +94,14 @@ struct Scheduler::InFlight {
     bool certain = false;      ///< it has rows that are not drafted
     std::vector<Asked> asked;  ///< in the order of their rows
     std::vector<Fed> fed;
+};
+
+/// A sequence of the pipeline that was lost.
+struct Scheduler::Kept {
+    SeqId seq;
+    std::uint64_t number = 0;
+    std::uint32_t positions = 0;
+    bool shares = false;  ///< pages with one before it
 };
 
 /// What could go into the next batch, and then what does.

@@ -53,9 +53,11 @@ json::value to_json(const RegisteredDevice& device) {
     return out;
 }
 
-json::value to_json(const Plan& plan) {
+json::value to_json(const Plan& plan, const Recomputed& recomputed) {
     json::array stages;
+    const auto again = by_stage(recomputed, plan);
     for (const auto& stage : plan.stages) {
+        const StageRecomputed& computed = again[stages.size()];
         stages.push_back(json::object{{"node", stage.node.value},
                                       {"device", stage.device},
                                       {"device_name", stage.device_name},
@@ -64,13 +66,18 @@ json::value to_json(const Plan& plan) {
                                       {"end", stage.part.end},
                                       {"embedding", stage.part.embedding},
                                       {"head", stage.part.head},
-                                      {"weight_bytes", stage.weight_bytes}});
+                                      {"weight_bytes", stage.weight_bytes},
+                                      {"rows_recomputed", computed.rows},
+                                      {"row_layers_recomputed", computed.layers}});
     }
     return json::object{{"stages", std::move(stages)},
                         {"context", plan.context},
                         {"slots", plan.slots},
                         {"kv_pages", plan.kv_pages},
                         {"page_tokens", plan.page_tokens},
+                        {"kept_from", plan.kept_from},
+                        {"rows_kept", recomputed.kept},
+                        {"rows_recomputed", recomputed.rows},
                         {"fingerprint", fingerprint(plan)}};
 }
 
@@ -93,6 +100,7 @@ std::string_view to_string(DeploymentState state) {
 }  // namespace
 
 std::string ClusterKnowledge::json(const Deployment& deployment, const Availability& availability,
+                                   const Recomputed& recomputed,
                                    std::uint64_t refused_greetings) const {
     json::array nodes;
     for (const auto& [id, node] : surveyed_.nodes) {
@@ -137,7 +145,7 @@ std::string ClusterKnowledge::json(const Deployment& deployment, const Availabil
         {"state", to_string(deployment.state())},
         {"status", status(deployment)},
         {"epoch", plan ? plan->epoch.value : 0},
-        {"plan", plan ? to_json(*plan) : json::value(nullptr)},
+        {"plan", plan ? to_json(*plan, recomputed) : json::value(nullptr)},
         {"nodes", std::move(nodes)},
         {"links", std::move(links)},
         {"drained",

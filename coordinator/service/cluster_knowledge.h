@@ -99,7 +99,7 @@ class ClusterKnowledge {
 
     /// The body of GET /v1/cluster. `refused_greetings`: beside those that options name.
     std::string json(const Deployment& deployment, const Availability& availability,
-                     std::uint64_t refused_greetings) const;
+                     const Recomputed& recomputed, std::uint64_t refused_greetings) const;
 
   private:
     Result<Choice> ask_planner(const std::vector<DeviceOffer>& devices) const;

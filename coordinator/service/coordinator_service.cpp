@@ -221,7 +221,7 @@ void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Contr
         case Control::kPrepared: {
             std::vector<PreparedStage> stages;
             for (const auto& s : message.prepared().stages()) {
-                stages.push_back({StageIndex(s.stage()), s.kv_pages()});
+                stages.push_back({StageIndex(s.stage()), s.kv_pages(), s.kept()});
             }
             if (message.prepared().error().empty()) {
                 log::info("worker {} is prepared for plan {}: {} bytes of weights read",
@@ -302,11 +302,11 @@ void CoordinatorService::Impl::act(const DeploymentActions& actions) {
             if (events.on_plan) events.on_plan(prepare->plan, knowledge->forecast());
             early_samples.clear();
             proto::Control message;
-            *message.mutable_prepare()->mutable_plan() =
-                to_proto(prepare->plan, facts, listener->address(),
-                         [this](NodeId node) { return workers.name(node); });
-            name_holders(deployment.nodes(), listener->address(),
-                         *message.mutable_prepare()->mutable_plan()->mutable_model());
+            auto told = to_proto(prepare->plan, facts, listener->address(),
+                                 [this](NodeId node) { return workers.name(node); });
+            name_holders(deployment.nodes(), listener->address(), *told.mutable_model());
+            *message.mutable_prepare() =
+                to_prepare(prepare->plan, std::move(told), scheduler.kept());
             workers.send(prepare->plan, message);
         } else if (const auto* connect = std::get_if<ConnectNodes>(&action)) {
             proto::Control message;
@@ -342,7 +342,8 @@ void CoordinatorService::Impl::start_pipeline(const Plan& plan) {
                      .page_tokens = plan.page_tokens,
                      .context = plan.context,
                      .slots = plan.slots,
-                     .costs = knowledge->first_costs(plan)},
+                     .costs = knowledge->first_costs(plan),
+                     .kept = kept_pages(plan)},
                     actions);
     for (const auto& [stage, sample] : std::exchange(early_samples, {}))
         observe(stage, sample);
@@ -471,8 +472,10 @@ void CoordinatorService::Impl::on_result(std::span<const std::byte> frame) {
     if (deployment.state() == DeploymentState::kWarming) {
         deployment.on_warm(epoch);
         const auto counters = scheduler.counters();
-        if (counters.rows_recomputed > 0)
-            log::info("{} rows were computed again so far", counters.rows_recomputed);
+        if (counters.rows_recomputed + counters.rows_kept > 0) {
+            log::info("{} rows were computed again so far, {} kept", counters.rows_recomputed,
+                      counters.rows_kept);
+        }
         if (events.on_ready) events.on_ready(plan, knowledge->reached());
     }
     act(actions);
@@ -548,7 +551,7 @@ Health CoordinatorService::health() const {
 
 std::string CoordinatorService::cluster() const {
     return impl_->knowledge->json(impl_->deployment, impl_->neighbours.availability(),
-                                  impl_->lobby.refused());
+                                  impl_->scheduler.recomputed(), impl_->lobby.refused());
 }
 
 std::string CoordinatorService::metrics() const {

@@ -1,5 +1,7 @@
 #include "coordinator/service/plan_message.h"
 
+#include <utility>
+
 namespace potluck::coordinator {
 
 proto::Plan to_proto(const Plan& plan, const ModelFacts& facts, const std::string& return_address,
@@ -37,6 +39,22 @@ proto::Plan to_proto(const Plan& plan, const ModelFacts& facts, const std::strin
     message.set_max_in_flight(plan.max_in_flight);
     message.set_return_address(return_address);
     return message;
+}
+
+proto::Prepare to_prepare(const Plan& plan, proto::Plan message,
+                          const std::vector<engine::KeptSequence>& sequences) {
+    proto::Prepare prepare;
+    *prepare.mutable_plan() = std::move(message);
+    if (plan.kept_epoch.value == 0) return prepare;
+    auto& keep = *prepare.mutable_keep();
+    keep.set_epoch(plan.kept_epoch.value);
+    keep.set_from_layer(plan.kept_from);
+    for (const auto& sequence : sequences) {
+        auto& kept = *keep.add_sequences();
+        kept.set_seq(sequence.seq.value);
+        kept.set_positions(sequence.positions);
+    }
+    return prepare;
 }
 
 StageProgress read_progress(const proto::Progress& progress) {

@@ -5,10 +5,12 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "base/ids.h"
 #include "coordinator/core/deployment.h"
 #include "coordinator/core/plan.h"
+#include "coordinator/core/scheduler.h"
 #include "coordinator/service/served_model.h"
 #include "proto/control.h"
 
@@ -18,6 +20,10 @@ namespace potluck::coordinator {
 /// its certificate.
 proto::Plan to_proto(const Plan& plan, const ModelFacts& facts, const std::string& return_address,
                      const std::function<std::string(NodeId)>& name_of);
+
+/// Adds to a plan's message what its stages are to keep of these sequences.
+proto::Prepare to_prepare(const Plan& plan, proto::Plan message,
+                          const std::vector<engine::KeptSequence>& sequences);
 
 StageProgress read_progress(const proto::Progress& progress);
 

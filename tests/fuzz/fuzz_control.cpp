@@ -118,7 +118,7 @@ class Worker {
             case Control::kPrepared: {
                 std::vector<coordinator::PreparedStage> stages;
                 for (const auto& s : message.prepared().stages())
-                    stages.push_back({StageIndex(s.stage()), s.kv_pages()});
+                    stages.push_back({StageIndex(s.stage()), s.kv_pages(), s.kept()});
                 deployment_.on_prepared(Epoch(message.prepared().epoch()), kNode,
                                         message.prepared().error(), stages, actions);
                 break;

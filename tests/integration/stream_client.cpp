@@ -74,7 +74,10 @@ void StreamClient::take(const std::string& event) {
         return;
     }
     const auto& choice = parsed.at("choices").at(0).as_object();
-    text_ += std::string(choice.at("text").as_string());
+    texts_.emplace_back(choice.at("text").as_string());
+    text_ += texts_.back();
+    last_fingerprint_ = parsed.at("system_fingerprint").as_string();
+    if (first_fingerprint_.empty()) first_fingerprint_ = last_fingerprint_;
     ++pieces_;
     if (choice.at("finish_reason").is_string())
         finish_ = std::string(choice.at("finish_reason").as_string());

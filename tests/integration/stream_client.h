@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace potluck::integration {
 
@@ -24,6 +25,12 @@ class StreamClient {
     void hang_up();
     /// Waits for the end: the text, then "|" and why it ended; or what came instead.
     std::string answer();
+    // After answer():
+    /// The pieces of text, in the order in which they came.
+    const std::vector<std::string>& texts() const { return texts_; }
+    /// `system_fingerprint` of the first and of the last piece.
+    const std::string& first_fingerprint() const { return first_fingerprint_; }
+    const std::string& last_fingerprint() const { return last_fingerprint_; }
 
   private:
     void run(std::uint16_t port, const std::string& body);
@@ -33,6 +40,9 @@ class StreamClient {
     std::atomic<bool> ended_ = false;
     std::atomic<bool> hangs_up_ = false;
     std::string text_;
+    std::vector<std::string> texts_;
+    std::string first_fingerprint_;
+    std::string last_fingerprint_;
     std::string finish_ = "cut off";
     std::thread thread_;
 };

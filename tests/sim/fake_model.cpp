@@ -47,7 +47,20 @@ FakeModel::FakeModel(const FakeModelOptions& options)
       pages_(options.pages, options.page_tokens, options.context),
       history_(options.context),
       cache_(options.end - options.begin,
-             std::vector<std::uint64_t>(options.pages * options.page_tokens, kNeverWritten)) {}
+             std::vector<std::uint64_t>(options.pages * options.page_tokens, kNeverWritten)),
+      kept_from_(options.end) {}
+
+bool FakeModel::keep(const FakeModel& before, LayerIndex from,
+                     std::span<const engine::KeptSequence> sequences) {
+    from = std::max(from, options_.begin);
+    if (from >= options_.end || before.options_.begin > from || before.options_.end < options_.end)
+        return false;
+    if (!pages_.keep(before.pages_, sequences)) return false;
+    kept_from_ = from;
+    for (LayerIndex layer = from; layer < options_.end; ++layer)
+        cache_[layer - options_.begin] = before.cache_[layer - before.options_.begin];
+    return true;
+}
 
 Status FakeModel::run(const Batch& batch, std::span<const float> input, std::span<float> output,
                       StepResult& result) {
@@ -65,6 +78,7 @@ Status FakeModel::run(const Batch& batch, std::span<const float> input, std::spa
     for (LayerIndex layer = options_.begin; layer < options_.end; ++layer)
         run_layer(layer, batch);
     for (std::size_t r = 0; r < batch.rows.size(); ++r) {
+        if (at_kept_[r]) hidden_[r] = scramble(hidden_[r]);  // what leaves means nothing
         if (!options_.head) {
             const auto values = to_values(hidden_[r]);
             std::copy(values.begin(), values.end(), output.subspan(r * kFakeWidth).begin());
@@ -113,7 +127,9 @@ bool FakeModel::spoil(SeqId seq, std::uint32_t position) {
 Status FakeModel::place_rows(const Batch& batch) {
     places_.clear();
     copies_.clear();
+    at_kept_.clear();
     for (const auto& row : batch.rows) {
+        at_kept_.push_back(kept_from_ < options_.end && row.position < pages_.kept(row.seq));
         POTLUCK_ASSIGN(const std::int32_t place, pages_.append(row.seq, row.position, copies_));
         if (options_.head) history_.record(row);
         places_.push_back(place);
@@ -153,12 +169,15 @@ bool FakeModel::is_junk(const Row& row) const {
 /// Every row stores its value, then every row reads its sequence up to its own position.
 void FakeModel::run_layer(LayerIndex layer, const Batch& batch) {
     auto& cache = cache_[layer - options_.begin];
+    const auto left_out = [&](std::size_t r) { return at_kept_[r] && layer >= kept_from_; };
     for (std::size_t r = 0; r < batch.rows.size(); ++r) {
+        if (left_out(r)) continue;
         if (is_junk(batch.rows[r])) hidden_[r] = ~hidden_[r];
         cache[static_cast<std::size_t>(places_[r])] =
             mix(mix(hidden_[r], layer), batch.rows[r].position);
     }
     for (std::size_t r = 0; r < batch.rows.size(); ++r) {
+        if (left_out(r)) continue;
         const auto pages = pages_.pages(batch.rows[r].seq);
         std::uint64_t seen = layer;
         for (std::size_t p = 0; p <= batch.rows[r].position; ++p) {

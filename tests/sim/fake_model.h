@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <map>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "engine/page_table.h"
@@ -53,6 +54,11 @@ class FakeModel final : public engine::StageModel {
     Status run(const Batch& batch, std::span<const float> input, std::span<float> output,
                StepResult& result) override;
 
+    /// Begins with what `before` holds of these sequences, in its own layers from `from` on. False,
+    /// and nothing is kept, if `before` has not all of that.
+    bool keep(const FakeModel& before, LayerIndex from,
+              std::span<const engine::KeptSequence> sequences);
+
     const engine::PageTable& pages() const { return pages_; }
     /// That had to be copied, done or not.
     std::uint64_t copied_pages() const { return copied_pages_; }
@@ -87,6 +93,8 @@ class FakeModel final : public engine::StageModel {
     std::set<SeqId> open_;
     std::map<SeqId, std::uint32_t> junk_;  ///< rows of smaller generations
     bool forgets_fork_ = false;
+    LayerIndex kept_from_;               ///< rows at kept positions are not computed from here on
+    std::vector<bool> at_kept_;          ///< of the batch's rows
     std::vector<std::int32_t> places_;   ///< of the batch's rows
     std::vector<std::uint64_t> hidden_;  ///< of the batch's rows
     std::uint64_t copied_pages_ = 0;

@@ -33,6 +33,7 @@ constexpr KindWords kKinds[] = {
     {.word = "hang", .kind = FaultKind::kHang, .coordinator = true},
     {.word = "slow", .kind = FaultKind::kSlow, .amount = "times"},
     {.word = "no-memory", .kind = FaultKind::kNoMemory},
+    {.word = "fail", .kind = FaultKind::kFail, .lasts = false},
     {.word = "drop", .kind = FaultKind::kDrop, .link = true, .amount = "one-in"},
     {.word = "late", .kind = FaultKind::kLate, .link = true, .amount = "one-in"},
     {.word = "duplicate", .kind = FaultKind::kDuplicate, .link = true, .amount = "one-in"},
@@ -46,11 +47,18 @@ constexpr KindWords kKinds[] = {
 };
 
 constexpr std::pair<Seen, std::string_view> kSeenWords[] = {
-    {Seen::kPipelines, "pipelines"},      {Seen::kLosses, "losses"},
-    {Seen::kRecomputed, "recomputed"},    {Seen::kRejected, "rejected"},
-    {Seen::kTampered, "tampered"},        {Seen::kRefused, "refused"},
-    {Seen::kFailedLoads, "failed-loads"}, {Seen::kCutOff, "cut-off"},
-    {Seen::kSlowBatches, "slow-batches"}, {Seen::kLateJoins, "late-joins"},
+    {Seen::kPipelines, "pipelines"},
+    {Seen::kLosses, "losses"},
+    {Seen::kRecomputed, "recomputed"},
+    {Seen::kRefilled, "refilled"},
+    {Seen::kKept, "kept"},
+    {Seen::kRejected, "rejected"},
+    {Seen::kTampered, "tampered"},
+    {Seen::kRefused, "refused"},
+    {Seen::kFailedLoads, "failed-loads"},
+    {Seen::kCutOff, "cut-off"},
+    {Seen::kSlowBatches, "slow-batches"},
+    {Seen::kLateJoins, "late-joins"},
 };
 static_assert(std::size(kSeenWords) == kSeenCount);
 

@@ -23,6 +23,7 @@ enum class FaultKind : std::uint8_t {
     kHang,       ///< the process does nothing, as after SIGSTOP
     kSlow,       ///< a device takes `amount` times as long
     kNoMemory,   ///< a part cannot be loaded
+    kFail,       ///< its stage says that it cannot go on, nothing else is lost
     kDrop,       ///< one frame in `amount` is lost, and its connection ends soon after
     kLate,       ///< one frame in `amount` is sent again by TCP
     kDuplicate,  ///< one batch or result in `amount` comes twice
@@ -71,6 +72,8 @@ enum class Seen : std::uint8_t {
     kPipelines,   ///< that began
     kLosses,      ///< of pipelines
     kRecomputed,  ///< rows
+    kRefilled,    ///< of these, rows that later stages did not compute
+    kKept,        ///< rows that no stage computed again
     kRejected,    ///< batches and results that were not taken
     kTampered,    ///< frames that came otherwise than they were sent
     kRefused,     ///< workers with whom the coordinator has no version in common
@@ -79,7 +82,7 @@ enum class Seen : std::uint8_t {
     kSlowBatches,
     kLateJoins,  ///< workers that came while requests were open
 };
-inline constexpr std::size_t kSeenCount = 10;
+inline constexpr std::size_t kSeenCount = 12;
 std::string_view to_string(Seen what);
 using SeenCounts = std::array<std::uint64_t, kSeenCount>;
 

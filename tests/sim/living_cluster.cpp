@@ -46,7 +46,7 @@ void LivingCluster::dial_coordinator(Node& n) {
         auto receiver = std::make_shared<Receiver>();
         receiver->frame = [this, &n](std::span<const std::byte> head, bool) -> Status {
             n.heart.heard();
-            on_control(n, read_message<Message>(head));
+            on_control(n, head);
             return {};
         };
         receiver->closed = [this, &n] { on_lost(n); };
@@ -65,6 +65,7 @@ void LivingCluster::on_lost(Node& n) {
     n.control->close();
     n.control.reset();
     end_epoch(n);
+    if (neglect_ != Neglect::kOldMemory) n.model.reset();
     network_.post(n.host, kRetry, [this, &n] { dial_coordinator(n); });
 }
 
@@ -74,10 +75,11 @@ void LivingCluster::tell(Node& n, const Message& message) {
         n.control->send(std::as_bytes(std::span(&message, 1)), {}, {});
 }
 
-void LivingCluster::on_control(Node& n, const Message& message) {
+void LivingCluster::on_control(Node& n, std::span<const std::byte> head) {
+    const auto message = read_message<Message>(head);
     switch (message.kind) {
         case kPrepare:
-            return prepare(n, message);
+            return prepare(n, message, read_kept(head, sizeof message));
         case kConnect:
             if (n.runs(message.epoch)) connect(n);
             return;
@@ -100,16 +102,20 @@ void LivingCluster::end_epoch(Node& n) {
     n.stage.reset();
 }
 
-void LivingCluster::prepare(Node& n, const Message& m) {
+void LivingCluster::prepare(Node& n, const Message& m, const KeptSequences& kept) {
     if (m.epoch <= n.plan.epoch) return problem(fmt::format("epoch {} came twice", m.epoch));
     if (machines_[n.index].refused)
         return problem(n.host + " has a part, and speaks no version of the coordinator's");
     end_epoch(n);
-    n.plan = m;
+    const auto epoch_before = std::exchange(n.plan, m).epoch;
     const auto& limits = scenario_.base.limits;
     const bool keep = neglect_ == Neglect::kOldMemory && n.model;
     const auto before = n.model ? n.model->pages().sequence_count() : 0;
+    n.kept = false;
     if (!keep || before == 0) {
+        const auto old = std::move(n.model);
+        // Now and then memory is another one, and nothing can be kept.
+        if (random_.one_in(8)) n.extra_pages = random_.below(5);
         n.model = std::make_unique<FakeModel>(FakeModelOptions{
             .begin = m.begin,
             .end = m.end,
@@ -117,13 +123,16 @@ void LivingCluster::prepare(Node& n, const Message& m) {
             .head = m.stage + 1 == m.stages,
             .vocabulary = static_cast<std::uint32_t>(bundled_tokenizer()->vocabulary_size()),
             .end_token = end_token(),
-            .pages = limits.kv_pages + (m.stage == 0 ? 0 : random_.below(5)),
+            .pages = limits.kv_pages + n.extra_pages,
             .page_tokens = limits.page_tokens,
             .context = limits.context,
             .max_rows = limits.max_batch_rows});
+        if (m.kept_epoch != 0 && old && epoch_before == m.kept_epoch)
+            n.kept = n.model->keep(*old, m.kept_from, kept);
+        if (neglect_ == Neglect::kKeptPages) n.kept = true;
     }
     network_.post(n.host, nanoseconds(random_.below(3'000'000)), [this, &n, m] {
-        if (n.plan.epoch == m.epoch && n.control) prepared(n, m);
+        if (n.plan.epoch == m.epoch && n.control && n.model) prepared(n, m);
     });
 }
 
@@ -141,6 +150,7 @@ void LivingCluster::prepared(Node& n, const Message& m) {
                                 .output_width = n.model->output_width(),
                                 .max_rows = scenario_.base.limits.max_batch_rows,
                                 .max_in_flight = scenario_.base.limits.max_in_flight});
+        answer.kept = n.kept ? 1 : 0;
     }
     tell(n, answer);
 }

@@ -45,6 +45,7 @@ enum class Neglect {
     kNothing,
     kOldMemory,  ///< a stage begins a new pipeline with the pages of the one before
     kHeartbeat,  ///< silence means nothing
+    kKeptPages,  ///< a stage says that it kept pages, and has others
 };
 
 class LivingCluster {
@@ -74,8 +75,8 @@ class LivingCluster {
     void boot(std::size_t index);
     void dial_coordinator(Node& node);
     void on_lost(Node& node);
-    void on_control(Node& node, const Message& message);
-    void prepare(Node& node, const Message& message);
+    void on_control(Node& node, std::span<const std::byte> head);
+    void prepare(Node& node, const Message& message, const std::vector<engine::KeptSequence>& kept);
     void prepared(Node& node, const Message& message);
     void connect(Node& node);
     void accept_data(Node& node, std::shared_ptr<transport::Connection> connection);
@@ -98,7 +99,8 @@ class LivingCluster {
     void act(coordinator::SchedulerActions& actions);
     void prepare_nodes(const coordinator::Plan& plan);
     void connect_nodes(const coordinator::Plan& plan);
-    void send_to(NodeId node, const Message& message);
+    void send_to(NodeId node, const Message& message,
+                 const std::vector<engine::KeptSequence>& kept = {});
     void start_pipeline(const coordinator::Plan& plan);
     void broken(Epoch epoch);
     void on_result(Epoch epoch, std::span<const std::byte> head);
@@ -132,6 +134,7 @@ class LivingCluster {
     bool tampered() const { return outcome_.of(Seen::kTampered) > 0; }
     void problem(std::string text);
     void count(Seen what, std::uint64_t more = 1);
+    void count_rows();
     void check_alive(const coordinator::Plan& plan);
     void check_bounds();
     void check_bounds(const Node& node);

@@ -105,9 +105,9 @@ void LivingCluster::on_control(std::uint64_t id, const Message& m) {
         case kRegister:
             return on_register(id, m);
         case kPrepared:
-            deployment_->on_prepared(Epoch(m.epoch), peer.node, m.no_memory != 0 ? "no memory" : "",
-                                     {{StageIndex(m.stage), scenario_.base.limits.kv_pages}},
-                                     actions);
+            deployment_->on_prepared(
+                Epoch(m.epoch), peer.node, m.no_memory != 0 ? "no memory" : "",
+                {{StageIndex(m.stage), scenario_.base.limits.kv_pages, m.kept != 0}}, actions);
             break;
         case kConnected:
             deployment_->on_connected(Epoch(m.epoch), peer.node, "", actions);
@@ -145,11 +145,18 @@ void LivingCluster::on_register(std::uint64_t id, const Message& m) {
     act(actions);
 }
 
-void LivingCluster::send_to(NodeId node, const Message& message) {
+void LivingCluster::send_to(NodeId node, const Message& message, const KeptSequences& kept) {
+    std::vector<std::byte> head(sizeof message + 16 * kept.size());
+    std::memcpy(head.data(), &message, sizeof message);
+    std::size_t at = sizeof message;
+    for (const auto& sequence : kept) {
+        const std::uint64_t values[2] = {sequence.seq.value, sequence.positions};
+        std::memcpy(head.data() + at, values, sizeof values);
+        at += sizeof values;
+    }
     for (const auto& [id, peer] : peers_) {
         if (peer->node != node) continue;
-        [[maybe_unused]] const auto sent =
-            peer->link->send(std::as_bytes(std::span(&message, 1)), {}, {});
+        [[maybe_unused]] const auto sent = peer->link->send(head, {}, {});
     }
 }
 
@@ -180,13 +187,17 @@ void LivingCluster::prepare_nodes(const Plan& plan) {
     const auto& stages = plan.stages;
     for (std::size_t i = 0; i < stages.size(); ++i) {
         const bool last = i + 1 == stages.size();
-        send_to(stages[i].node, {.kind = kPrepare,
-                                 .epoch = plan.epoch.value,
-                                 .stage = static_cast<std::uint32_t>(i),
-                                 .stages = static_cast<std::uint32_t>(stages.size()),
-                                 .begin = stages[i].part.begin,
-                                 .end = stages[i].part.end,
-                                 .next = last ? kToCoordinator : stages[i + 1].node.value});
+        send_to(stages[i].node,
+                {.kind = kPrepare,
+                 .epoch = plan.epoch.value,
+                 .stage = static_cast<std::uint32_t>(i),
+                 .stages = static_cast<std::uint32_t>(stages.size()),
+                 .begin = stages[i].part.begin,
+                 .end = stages[i].part.end,
+                 .next = last ? kToCoordinator : stages[i + 1].node.value,
+                 .kept_epoch = plan.kept_epoch.value,
+                 .kept_from = plan.kept_from},
+                scheduler_->kept());
     }
 }
 
@@ -242,6 +253,7 @@ void LivingCluster::start_pipeline(const Plan& plan) {
     PipelineLimits limits = scenario_.base.limits;
     limits.stages = plan.stages.size();
     limits.costs.clear();
+    limits.kept = kept_pages(plan);
     SchedulerActions actions;
     scheduler_->set_time(now());
     scheduler_->start(limits, actions);

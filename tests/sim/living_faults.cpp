@@ -86,6 +86,11 @@ bool LivingCluster::take_effect(const FaultLine& f) {
             machines_[f.who.index].no_memory = true;
             machines_[f.who.index].gone |= f.stays;
             return true;
+        case FaultKind::kFail: {
+            Node* const n = nodes_[f.who.index].get();
+            if (n != nullptr && n->up && n->stage) fail(*n);
+            return false;
+        }
         case FaultKind::kCut:
             network_.cut_one_way(a, b);
             if (f.both_ways) network_.cut_one_way(b, a);
@@ -124,7 +129,7 @@ bool LivingCluster::take_down(const FaultLine& f) {
             return true;
         }
         up_ = false;
-        count(Seen::kRecomputed, scheduler_->counters().rows_recomputed);
+        count_rows();
         network_.crash("coordinator");
         listeners_.clear();
         peers_.clear();
@@ -188,6 +193,7 @@ void LivingCluster::undo(const FaultLine& f) {
         case FaultKind::kClog:
             return network_.set_link(a, b, scenario_.base.network.link);
         case FaultKind::kClock:
+        case FaultKind::kFail:
         case FaultKind::kJoin:
             return;
         default:

@@ -46,6 +46,9 @@ struct LivingCluster::Message {
     std::uint64_t seq = 0;
     std::uint32_t versions_min = 1, versions_max = 1;  ///< kRegister
     std::uint64_t no_memory = 0;                       ///< kPrepared
+    std::uint64_t kept_epoch = 0;  ///< of sequences that follow the message; 0: none
+    std::uint32_t kept_from = 0;   ///< layer
+    std::uint32_t kept = 0;        ///< kPrepared: as was asked
 };
 
 /// A worker process.
@@ -58,7 +61,9 @@ struct LivingCluster::Node {
     links::Heartbeat heart;
     bool up = true;  ///< neither ended nor stopped
 
-    Message plan;  ///< its part of the last one
+    Message plan;                 ///< its part of the last one
+    bool kept = false;            ///< the pages that it was to keep
+    std::size_t extra_pages = 0;  ///< beyond those that the scheduler knows of
     /// Frames that are being sent use its slots.
     std::shared_ptr<worker::Stage> stage;
     std::unique_ptr<FakeModel> model;
@@ -96,6 +101,19 @@ class LivingCluster::Receiver final : public transport::Receiver {
         if (closed) closed();
     }
 };
+
+using KeptSequences = std::vector<engine::KeptSequence>;
+
+/// What follows a message.
+inline KeptSequences read_kept(std::span<const std::byte> head, std::size_t message_bytes) {
+    KeptSequences kept;
+    for (auto rest = head.subspan(message_bytes); rest.size() >= 16; rest = rest.subspan(16)) {
+        std::uint64_t values[2];
+        std::memcpy(values, rest.data(), sizeof values);
+        kept.push_back({SeqId(values[0]), static_cast<std::uint32_t>(values[1])});
+    }
+    return kept;
+}
 
 template <typename M>
 M read_message(std::span<const std::byte> head) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 
 #include "tests/sim/living_cluster.h"
 #include "tests/sim/random.h"
@@ -46,10 +47,11 @@ LivingScenario random_life(std::uint64_t seed) {
     s.nodes = random.between(2, 4);
     s.least = random.one_in(3) ? s.nodes : 1;
     static constexpr FaultKind kKinds[] = {FaultKind::kCrash, FaultKind::kPowerOff,
-                                           FaultKind::kHang};
+                                           FaultKind::kHang, FaultKind::kFail};
     for (auto more = random.between(1, 3); more > 0; --more) {
-        s.faults.push_back(
-            {.kind = kKinds[random.below(3)], .at = {0ms, 120ms}, .length = Span{5ms, 155ms}});
+        s.faults.push_back({.kind = kKinds[random.below(std::size(kKinds))],
+                            .at = {0ms, 120ms},
+                            .length = Span{5ms, 155ms}});
     }
     return s;
 }

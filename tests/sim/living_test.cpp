@@ -19,6 +19,8 @@ TEST(Losses, ChangeNoAnswer) {
     std::uint64_t pipelines = 0;
     std::uint64_t losses = 0;
     std::uint64_t recomputed = 0;
+    std::uint64_t refilled = 0;
+    std::uint64_t kept = 0;
     int failures = 0;
     for (std::uint64_t seed = seeds.first; seed <= seeds.last && failures < 3; ++seed) {
         const Outcome outcome = live_and_compare(random_life(seed));
@@ -34,13 +36,19 @@ TEST(Losses, ChangeNoAnswer) {
         pipelines += outcome.of(Seen::kPipelines);
         losses += outcome.of(Seen::kLosses);
         recomputed += outcome.of(Seen::kRecomputed);
+        refilled += outcome.of(Seen::kRefilled);
+        kept += outcome.of(Seen::kKept);
     }
-    fmt::print("{} answered, {} pipelines, {} losses, {} rows computed again\n", answered,
-               pipelines, losses, recomputed);
+    fmt::print(
+        "{} answered, {} pipelines, {} losses, {} rows fed again ({} not computed by the "
+        "later stages), {} kept by all stages\n",
+        answered, pipelines, losses, recomputed, refilled, kept);
     if (seeds.count() < kSeeds) return;
     EXPECT_GT(answered, 2000U);
     EXPECT_GT(losses, kSeeds);
     EXPECT_GT(recomputed, 5000U);
+    EXPECT_GT(refilled, 500U);
+    EXPECT_GT(kept, 500U);
 }
 
 TEST(Losses, EqualSeedsMakeEqualEvents) {
@@ -67,7 +75,8 @@ TEST_P(Guards, AreNeeded) {
 
 INSTANTIATE_TEST_SUITE_P(All, Guards,
                          ::testing::Values(Guard{"FreshMemory", Neglect::kOldMemory},
-                                           Guard{"Heartbeats", Neglect::kHeartbeat}),
+                                           Guard{"Heartbeats", Neglect::kHeartbeat},
+                                           Guard{"KeptPages", Neglect::kKeptPages}),
                          [](const auto& instance) { return instance.param.name; });
 
 }  // namespace

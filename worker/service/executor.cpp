@@ -70,9 +70,9 @@ Status Executor::run(std::uint64_t stage, SlotIndex slot, Slot& contents, std::s
     return {};
 }
 
-Status Executor::unload(std::uint64_t stage) {
+Status Executor::unload(std::uint64_t stage, PagesAfter pages) {
     let_go_ = std::max(let_go_.load(), stage);
-    if (!jobs_.try_push({.kind = JobKind::kUnload, .stage = stage})) return full();
+    if (!jobs_.try_push({.kind = JobKind::kUnload, .stage = stage, .pages = pages})) return full();
     return {};
 }
 
@@ -92,10 +92,12 @@ void Executor::work() {
                 break;
             case JobKind::kUnload:
                 std::erase_if(models_, [&](const auto& m) { return m.first == job->stage; });
+                if (job->pages == PagesAfter::kFreed) pages_.clear();
                 report({.kind = ReportKind::kUnloaded, .stage = job->stage});
                 break;
             case JobKind::kDrop:
                 weights_.keep_only({}, {});
+                pages_.clear();
                 weight_bytes_ = weights_.bytes();
                 report({.kind = ReportKind::kDropped});
                 break;
@@ -111,7 +113,7 @@ Result<std::unique_ptr<engine::StageModel>> Executor::load_model(Job& job) {
         Report progress{.kind = ReportKind::kProgress, .stage = job.stage, .load = state};
         if (reports_.try_push(std::move(progress))) wake_();
     };
-    POTLUCK_ASSIGN(auto model, job.load({*device_, weights_, report, let_go}));
+    POTLUCK_ASSIGN(auto model, job.load({*device_, weights_, pages_, report, let_go}));
     if (!pace_) return model;
     auto clock = engine::steady_pace_clock([this, stage = job.stage] {
         return stopping_ || stage <= let_go_ || (given_up_ != nullptr && *given_up_);
@@ -130,6 +132,7 @@ void Executor::do_load(Job& job) {
         auto times = engine::probe_steps(**loaded, {.max_rows = job.probe_rows, .now = now});
         if (times) {
             done.times = *times;
+            done.kept = (*loaded)->keeps();
             models_.emplace_back(job.stage, std::move(*loaded));
         } else {
             done.status = tl::make_unexpected(std::move(times.error()));
@@ -155,8 +158,9 @@ void Executor::do_run(Job& job) {
                                          slot.output_values(job.output_width), slot.result);
         model->second->look_at(nullptr);
         given_up_ = nullptr;
-        // What was given up half-way says nothing of what a batch takes.
-        const std::size_t rows = *job.given_up ? 0 : engine::computed_rows(slot.batch);
+        // What was given up half-way, or skips rows, says nothing of what a batch takes.
+        const bool whole = !*job.given_up && model->second->skipped_rows() == 0;
+        const std::size_t rows = whole ? engine::computed_rows(slot.batch) : 0;
         done.times.add({.rows = static_cast<std::uint32_t>(rows),
                         .keys = engine::keys_of(slot.batch),
                         .compute = now() - start});
@@ -178,7 +182,7 @@ void Executor::poll(const ExecutorEvents& events) {
     while (auto report = reports_.try_pop()) {
         switch (report->kind) {
             case ReportKind::kLoaded:
-                events.on_loaded(report->stage, {report->times.all(), report->bytes},
+                events.on_loaded(report->stage, {report->times.all(), report->bytes, report->kept},
                                  std::move(report->status));
                 break;
             case ReportKind::kProgress:

@@ -15,6 +15,7 @@
 #include "base/bounded_queue.h"
 #include "base/result.h"
 #include "engine/pace.h"
+#include "engine/page_keeper.h"
 #include "engine/shard.h"
 #include "engine/step_time.h"
 #include "engine/weight_pool.h"
@@ -37,6 +38,7 @@ using ReportLoad = std::function<void(const LoadState& state)>;
 struct LoadContext {
     kernels::Device& device;
     engine::WeightPool& weights;  ///< of earlier stages; what is loaded goes there too
+    engine::PageKeeper& pages;    ///< what the stage before had; what is not wanted is to be freed
     const ReportLoad& report;
     std::function<bool()> cancelled;  ///< whether the stage is to be unloaded already
 };
@@ -48,6 +50,7 @@ using LoadJob =
 struct LoadReport {
     std::span<const engine::StepTime> times;  ///< of its first steps, measured right after loading
     engine::WeightPool::Counters bytes;       ///< of files, for this stage
+    bool kept = false;                        ///< the pages that it was to keep
 };
 
 /// What the executor reports, on the loop thread.
@@ -59,6 +62,9 @@ struct ExecutorEvents {
     std::function<void(std::uint64_t stage)> on_unloaded;  ///< no job refers to its slots any more
     std::function<void()> on_dropped;                      ///< weights that no stage uses are gone
 };
+
+/// What becomes of a stage's KV pages when it is unloaded.
+enum class PagesAfter : std::uint8_t { kFreed, kLeft };
 
 class Executor {
   public:
@@ -79,10 +85,11 @@ class Executor {
     Status run(std::uint64_t stage, SlotIndex slot, Slot& contents, std::size_t input_width,
                std::size_t output_width, const std::atomic<bool>& given_up);
     /// Frees the model of a stage, but for its weights: they stay until a later load does not want
-    /// them. Its jobs that are queued before still run, but neither they nor those of stages with
-    /// smaller numbers are paced any more, and loading stops at the next tensor.
-    Status unload(std::uint64_t stage);
-    /// Frees the weights that no stage uses, after what was asked before.
+    /// them. Its pages stay until the next load, or go. Its jobs that are queued before still run,
+    /// but neither they nor those of stages with smaller numbers are paced any more, and loading
+    /// stops at the next tensor. Stage 0 is none: only pages that were left are freed.
+    Status unload(std::uint64_t stage, PagesAfter pages);
+    /// Frees the weights that no stage uses, and pages that were left, after what was asked before.
     Status drop_weights();
     /// Memory of weights that are on the device, in use or not.
     std::uint64_t weight_bytes() const { return weight_bytes_; }
@@ -101,6 +108,7 @@ class Executor {
         const std::atomic<bool>* given_up = nullptr;
         std::size_t probe_rows = 0;
         LoadJob load;
+        PagesAfter pages = PagesAfter::kFreed;
     };
     enum class ReportKind : std::uint8_t { kLoaded, kProgress, kExecuted, kUnloaded, kDropped };
     struct Report {
@@ -110,6 +118,7 @@ class Executor {
         LoadState load;
         engine::StepTimeList times;  ///< kLoaded: the first steps; kExecuted: the batch
         engine::WeightPool::Counters bytes;
+        bool kept = false;
         Status status;
     };
 
@@ -126,6 +135,7 @@ class Executor {
     BoundedQueue<Report> reports_;
     // Executor thread only.
     engine::WeightPool weights_;
+    engine::PageKeeper pages_;
     std::vector<std::pair<std::uint64_t, std::unique_ptr<engine::StageModel>>> models_;
     const std::atomic<bool>* given_up_ = nullptr;  ///< of the batch that runs
     std::atomic<bool> stopping_ = false;

@@ -25,6 +25,7 @@ struct HostedStage {
     Stage core;
     StepTimes times;  ///< not yet reported
     bool loaded = false;
+    bool kept = false;    ///< the pages that it was to keep
     bool failed = false;  ///< its epoch is over; frames are dropped until a new plan comes
     // Where its output goes: a stage on this worker, or a connection (also to the coordinator).
     HostedStage* local_next = nullptr;

@@ -3,6 +3,11 @@
 // How a stage's model is made on its executor: the part of the model that the plan names, from a
 // file or from the cluster, checked against the plan. And how far that is, for the coordinator.
 
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
 #include "proto/control.h"
 #include "proto/frame.h"
 #include "worker/service/executor.h"
@@ -12,8 +17,13 @@
 namespace potluck::worker {
 
 /// Of its arguments it needs only `files` after the call.
-LoadJob load_job(const StagePart& part, const proto::Plan& plan, const ModelFiles& files);
+LoadJob load_job(const StagePart& part, const proto::Prepare& prepare, const ModelFiles& files);
 
 proto::Control progress_message(const proto::FrameRoute& route, const LoadState& state);
+
+/// The stages of `plan` are loaded, or there is a problem. `read_bytes`: of weights.
+proto::Control prepared_message(const proto::Plan& plan,
+                                const std::vector<std::unique_ptr<HostedStage>>& stages,
+                                std::uint64_t read_bytes, const std::string& problem);
 
 }  // namespace potluck::worker

@@ -50,14 +50,14 @@ struct WorkerService::Impl {
     void tell(const proto::Control& message);
 
     // A plan's life.
-    void prepare(const proto::Plan& plan);
-    void load(HostedStage& stage, const StagePart& part, const proto::Plan& plan);
+    void prepare(const proto::Prepare& message);
+    void load(HostedStage& stage, const StagePart& part, const proto::Prepare& message);
     void on_loaded(std::uint64_t key, const LoadReport& report, Status status);
     void send_prepared(const std::string& problem);
     void connect(std::uint64_t epoch);
     void connect_stage(HostedStage& stage);
     void on_link(std::uint64_t key, Result<links::Greeted> link);
-    void retire_all();
+    void retire_all(PagesAfter pages);
     void end_stages(const std::string& why);
     void fail(HostedStage& stage, const Error& reason);
 
@@ -179,7 +179,7 @@ Status WorkerService::Impl::start(std::vector<WorkerDevice> devices) {
             .on_lost =
                 [this] {
                     certificates.on_lost();
-                    retire_all();
+                    retire_all(PagesAfter::kFreed);
                 },
             .on_ping = [this](proto::Ping& p) { *p.mutable_availability() = neighbour->word(); }});
     return {};
@@ -243,7 +243,7 @@ void WorkerService::Impl::on_control(const proto::Control& message) {
             log::info("registered at {} as node {}", options.coordinator, node_id);
             return;
         case Control::kPrepare:
-            return prepare(message.prepare().plan());
+            return prepare(message.prepare());
         case Control::kConnect:
             return connect(message.connect().epoch());
         case Control::kCancel:
@@ -270,30 +270,38 @@ void WorkerService::Impl::on_control(const proto::Control& message) {
 
 // ------------------------------------------------------------------------------------- the plan
 
-/// Its epoch is over: memory and links are given back, weights stay for the next plan.
-void WorkerService::Impl::retire_all() {
+/// Its epoch is over: memory and links are given back, weights and perhaps pages stay for the next
+/// plan.
+void WorkerService::Impl::retire_all(PagesAfter pages) {
     for (auto& connection : inbound)
         connection->close();
     inbound.clear();
     for (auto& stage : stages) {
         if (stage->next) stage->next->close();
-        if (auto queued = executors[stage->device]->unload(stage->key); !queued) {
+        if (auto queued = executors[stage->device]->unload(stage->key, pages); !queued) {
             log::failure("stage {} cannot be unloaded: {}", stage->key, queued.error().message);
         }
         retiring.push_back(std::move(stage));
+    }
+    // Also of stages that were retired before.
+    for (auto& executor : executors) {
+        if (pages == PagesAfter::kLeft) break;
+        [[maybe_unused]] const auto freed = executor->unload(0, pages);
     }
     stages.clear();
     loading = linking = 0;
 }
 
 /// Not from within a call of one of their connections. `why`: as a failure; empty: it is planned.
+/// Pages go too, also those that earlier stages left.
 void WorkerService::Impl::end_stages(const std::string& why) {
     for (const auto& stage : stages)
         if (!why.empty()) fail(*stage, {ErrorCode::kCancelled, why});
-    retire_all();
+    retire_all(PagesAfter::kFreed);
 }
 
-void WorkerService::Impl::prepare(const proto::Plan& wanted) {
+void WorkerService::Impl::prepare(const proto::Prepare& message) {
+    const proto::Plan& wanted = message.plan();
     if (wanted.epoch() <= plan.epoch()) {
         log::warning("a plan of epoch {} came after epoch {}", wanted.epoch(), plan.epoch());
         proto::Control refusal;
@@ -302,21 +310,24 @@ void WorkerService::Impl::prepare(const proto::Plan& wanted) {
             fmt::format("epoch {} is not newer than {}", wanted.epoch(), plan.epoch()));
         return tell(refusal);
     }
-    retire_all();
+    const auto why = neighbour->absence();
+    retire_all(why.empty() ? PagesAfter::kLeft : PagesAfter::kFreed);
     plan = wanted;
     read_bytes = 0;
-    if (const auto why = neighbour->absence(); !why.empty()) return send_prepared(why);
+    if (!why.empty()) return send_prepared(why);
     auto parts = parts_of(plan, node_id, executors.size());
     if (!parts) return send_prepared(parts.error().message);
     for (const auto& part : *parts) {
         stages.push_back(std::make_unique<HostedStage>(next_key++, part.device, part.config));
-        load(*stages.back(), part, plan);
+        load(*stages.back(), part, message);
     }
     if (stages.empty()) send_prepared("this worker has no stage in the plan");
 }
 
-void WorkerService::Impl::load(HostedStage& stage, const StagePart& part, const proto::Plan& p) {
-    LoadJob job = load_job(part, p, files);
+void WorkerService::Impl::load(HostedStage& stage, const StagePart& part,
+                               const proto::Prepare& message) {
+    const proto::Plan& p = message.plan();
+    LoadJob job = load_job(part, message, files);
     const std::size_t probe_rows = static_cast<std::size_t>(std::min<std::uint64_t>(
         {p.max_batch_rows(), p.context(), p.kv_pages() * kernels::kPageTokens}));
     ++loading;
@@ -336,9 +347,11 @@ void WorkerService::Impl::on_loaded(std::uint64_t key, const LoadReport& report,
         return send_prepared(status.error().message);
     }
     stage->loaded = true;
+    stage->kept = report.kept;
     read_bytes += report.bytes.read;
-    log::info("stage {}: {} bytes of weights read, {} kept", stage->core.config().route.stage.value,
-              report.bytes.read, report.bytes.kept);
+    log::info("stage {}: {} bytes of weights read, {} kept{}",
+              stage->core.config().route.stage.value, report.bytes.read, report.bytes.kept,
+              report.kept ? ", and pages" : "");
     for (const auto& time : report.times) {
         log::info("stage {}: a step of {} rows takes {:.2f} ms",
                   stage->core.config().route.stage.value, time.rows,
@@ -351,18 +364,7 @@ void WorkerService::Impl::on_loaded(std::uint64_t key, const LoadReport& report,
 }
 
 void WorkerService::Impl::send_prepared(const std::string& problem) {
-    proto::Control message;
-    auto& prepared = *message.mutable_prepared();
-    prepared.set_epoch(plan.epoch());
-    prepared.set_error(proto::to_utf8(problem));
-    prepared.set_read_bytes(read_bytes);
-    for (const auto& stage : stages) {
-        auto& s = *prepared.add_stages();
-        s.set_pipeline(stage->core.config().route.pipeline.value);
-        s.set_stage(stage->core.config().route.stage.value);
-        s.set_kv_pages(plan.kv_pages());
-    }
-    tell(message);
+    tell(prepared_message(plan, stages, read_bytes, problem));
 }
 
 void WorkerService::Impl::connect(std::uint64_t epoch) {
@@ -446,7 +448,7 @@ void WorkerService::Impl::fail(HostedStage& stage, const Error& reason) {
     // one of its connections.
     const std::weak_ptr<int> here = alive;
     boost::asio::post(loop, [this, here, key = stage.key] {
-        if (!here.expired() && find(key) != nullptr) retire_all();
+        if (!here.expired() && find(key) != nullptr) retire_all(PagesAfter::kLeft);
     });
 }
 

@@ -143,6 +143,38 @@ TEST(Stream, LogprobsComeWithTheirText) {
               R"("text_offset":[1]})");
 }
 
+// The rest of an answer may come from machines of another arithmetic class.
+TEST(Stream, SaysWhatComputesTheRest) {
+    TestServer server;
+    FakeBackend& backend = server.backend();
+    const auto changes = [&backend](std::string fingerprint) {
+        return [&backend, fingerprint](GenerationSink& sink) {
+            backend.served->fingerprint = fingerprint;
+            sink.on_delta({.choice = 0, .text = "x"});
+        };
+    };
+    server.on_loop([&] {
+        backend.script = [changes](const GenerationRequest&) {
+            return std::vector<FakeBackend::Step>{changes("cpu-1"),
+                                                  changes("gpu-1"),
+                                                  changes("cpu-1"),
+                                                  changes("gpu-1"),
+                                                  finish(0, FinishReason::kStop),
+                                                  done({1, 4, 0})};
+        };
+    });
+    HttpClient client(server.port());
+    const auto events =
+        events_of(client.post(kCompletions, R"({"prompt":"x","stream":true})").body);
+    ASSERT_EQ(events.size(), 5U);
+    EXPECT_EQ(events[0].at("system_fingerprint"), "cpu-1");
+    EXPECT_EQ(events[1].at("system_fingerprint"), "cpu-1,gpu-1");
+    EXPECT_EQ(events[4].at("system_fingerprint"), "cpu-1,gpu-1");
+    server.on_loop([&] { backend.served->fingerprint = "cpu-1"; });
+    const auto whole = client.post(kCompletions, R"({"prompt":"x"})").json();
+    EXPECT_EQ(whole.at("system_fingerprint"), "cpu-1,gpu-1");
+}
+
 TEST(Stream, AnErrorInTheMiddleEndsIt) {
     TestServer server;
     server.on_loop([&] {

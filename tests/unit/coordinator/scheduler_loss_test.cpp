@@ -59,6 +59,12 @@ std::map<std::uint64_t, std::string> texts(const Pipeline& p) {
     return all;
 }
 
+PipelineLimits with(KeptPages kept) {
+    PipelineLimits limits = kLimits;
+    limits.kept = kept;
+    return limits;
+}
+
 // Whenever it comes, and whatever the next pipeline is like.
 TEST(SchedulerLoss, AnswersGoOnAsIfNothingHadHappened) {
     Pipeline undisturbed(kLimits, {.prefill_chunk = 3});
@@ -109,6 +115,125 @@ TEST(SchedulerLoss, ExactlyWhatWasFedIsFedAgain) {
     EXPECT_EQ(p.scheduler.counters().rows_recomputed, 9U);
     EXPECT_EQ(p.scheduler.counters().rows_prefilled, 6U);
     p.expect_idle();
+}
+
+// The same with stages that keep what they can, whatever the second loss leaves of it.
+TEST(SchedulerLoss, AnswersGoOnWithWhatStagesKept) {
+    Pipeline undisturbed(kLimits, {.prefill_chunk = 3});
+    ask_all(undisturbed);
+    undisturbed.drain();
+    const auto expected = texts(undisturbed);
+    std::map<KeptPages, std::uint64_t> recomputed;
+    for (const auto kept : {KeptPages::kNone, KeptPages::kLater, KeptPages::kAll}) {
+        for (const auto then : {KeptPages::kNone, KeptPages::kLater, KeptPages::kAll}) {
+            for (int losing = 0;; ++losing) {
+                Pipeline p(kLimits, {.prefill_chunk = 3});
+                ask_all(p);
+                bool idle = false;
+                for (int i = 0; i < losing && !idle; ++i)
+                    idle = !p.answer();
+                if (idle) break;
+                p.lose();
+                p.restart(with(kept));
+                for (int i = 0; i < losing % 4; ++i)
+                    p.answer();
+                p.lose();
+                p.restart(with(then));
+                p.drain();
+                EXPECT_EQ(texts(p), expected) << "lost after " << losing << " batches";
+                p.expect_idle();
+                if (kept == then) recomputed[kept] += p.scheduler.counters().rows_recomputed;
+            }
+        }
+    }
+    EXPECT_LT(recomputed[KeptPages::kAll], recomputed[KeptPages::kNone]);
+}
+
+// The prompt and three tokens are there, the row of the last one is under way.
+TEST(SchedulerLoss, RowsThatAreFedAgainAreTheFewest) {
+    struct Case {
+        KeptPages kept;
+        std::uint64_t recomputed, refilled, rows_kept;
+    };
+    for (const auto& c : {Case{KeptPages::kNone, 9, 0, 0}, Case{KeptPages::kLater, 9, 8, 0},
+                          Case{KeptPages::kAll, 1, 0, 8}}) {
+        Pipeline p(kLimits);
+        p.next_token = letter_after;
+        ASSERT_TRUE(p.submit(1, ask(6, 8)));
+        while (p.told[1].choices[0].tokens.size() < 3)
+            ASSERT_TRUE(p.answer());
+        p.lose();
+        const auto kept = p.scheduler.kept();
+        ASSERT_EQ(kept.size(), 1U);
+        EXPECT_EQ(kept[0].positions, 8U);
+        p.restart(with(c.kept));
+        p.drain();
+        const auto counters = p.scheduler.counters();
+        EXPECT_EQ(counters.rows_recomputed, c.recomputed);
+        EXPECT_EQ(counters.rows_refilled, c.refilled);
+        EXPECT_EQ(counters.rows_kept, c.rows_kept);
+        p.expect_idle();
+    }
+}
+
+TEST(SchedulerLoss, NothingIsKeptOfWhatNoStageIsKnownToHave) {
+    Pipeline p(kLimits, {.prefill_chunk = 3});
+    ASSERT_TRUE(p.submit(1, ask(9, 4)));
+    p.lose();
+    EXPECT_TRUE(p.scheduler.kept().empty());
+    p.restart(kLimits);
+    p.answer();
+    p.lose();
+    const auto kept = p.scheduler.kept();
+    ASSERT_EQ(kept.size(), 1U);
+    EXPECT_EQ(kept[0].positions, 3U);
+    // What was to be kept and was not known to be fed again by the next loss is kept no more.
+    p.restart(with(KeptPages::kLater));
+    p.lose();
+    EXPECT_TRUE(p.scheduler.kept().empty());
+    p.restart(kLimits);
+    p.drain();
+    p.expect_idle();
+}
+
+TEST(SchedulerLoss, StagesLetGoOfWhatNobodyWantsAnyMore) {
+    for (const auto kept : {KeptPages::kLater, KeptPages::kAll}) {
+        Pipeline p(kLimits);
+        ASSERT_TRUE(p.submit(1, ask(9, 20)));
+        ASSERT_TRUE(p.submit(2, ask(6, 9)));
+        for (int i = 0; i < 4; ++i)
+            p.answer();
+        p.lose();
+        EXPECT_EQ(p.scheduler.kept().size(), 2U);
+        p.cancel(1);
+        p.restart(with(kept));
+        p.drain();
+        EXPECT_FALSE(p.told[2].error);
+        p.expect_idle();
+    }
+}
+
+// With as few pages as can be, a kept sequence must give way like any other.
+TEST(SchedulerLoss, KeptPagesAreGivenBackWhenOthersNeedThem) {
+    PipelineLimits few = kLimits;
+    few.kv_pages = 9;
+    for (const auto kept : {KeptPages::kLater, KeptPages::kAll}) {
+        few.kept = kept;
+        Pipeline p(few, {.growth_tokens = 4});
+        p.next_token = letter_after;
+        ASSERT_TRUE(p.submit(1, ask(4, 24)));
+        ASSERT_TRUE(p.submit(2, ask(5, 24)));
+        ASSERT_TRUE(p.submit(3, ask(6, 24)));
+        for (int i = 0; i < 14; ++i)
+            p.answer();
+        p.lose();
+        p.restart(few);
+        p.drain();
+        for (std::uint64_t id = 1; id <= 3; ++id)
+            EXPECT_EQ(p.told[id].usage.completion_tokens, 24U);
+        EXPECT_GT(p.scheduler.counters().pauses, 0U);
+        p.expect_idle();
+    }
 }
 
 TEST(SchedulerLoss, AChangeThatIsPlannedIsNoLoss) {

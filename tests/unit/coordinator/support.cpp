@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 #include "model/gguf/gguf.h"
 #include "tests/support/tiny_model.h"
@@ -28,6 +29,7 @@ Pipeline::Pipeline(const PipelineLimits& limits_, const SchedulerOptions& option
     : limits(limits_),
       scheduler(options, bundled_tokenizer(), std::move(speculation)),
       stage(limits_.kv_pages, limits_.page_tokens, limits_.context),
+      first(stage),
       next_token([letter = token_of("x")](const Row&) { return letter; }) {
     SchedulerActions actions;
     scheduler.start(limits, actions);
@@ -70,7 +72,14 @@ void Pipeline::give_up_after(std::chrono::nanoseconds now) {
 
 void Pipeline::restart(const PipelineLimits& new_limits) {
     limits = new_limits;
-    stage = engine::PageTable(limits.kv_pages, limits.page_tokens, limits.context);
+    const auto before = std::exchange(
+        stage, engine::PageTable(limits.kv_pages, limits.page_tokens, limits.context));
+    first = stage;
+    if (limits.kept != KeptPages::kNone) {
+        const auto kept = stage.keep(before, scheduler.kept());
+        EXPECT_TRUE(kept) << kept.error().message;
+    }
+    if (limits.kept == KeptPages::kAll) first = stage;
     sent.clear();
     operations.clear();
     SchedulerActions actions;
@@ -123,12 +132,15 @@ StepResult Pipeline::execute() {
         ++operations[operation.kind][operation.seq];
         const auto applied = stage.apply(operation);
         EXPECT_TRUE(applied) << applied.error().message;
+        EXPECT_TRUE(first.apply(operation));
     }
     StepResult result{.batch = batch.id};
     std::vector<engine::PageCopy> copies;
     for (const auto& row : batch.rows) {
         const auto place = stage.append(row.seq, row.position, copies);
         EXPECT_TRUE(place) << place.error().message;
+        const auto also = first.append(row.seq, row.position, copies);
+        EXPECT_TRUE(also) << also.error().message;
         if ((row.flags & kRowSample) == 0) continue;
         const auto junk = [&](const SendCancel& c) {
             return c.seq == row.seq && row.generation < c.generation;
@@ -167,7 +179,12 @@ void Pipeline::expect_idle() {
     const std::size_t kept = scheduler.kept_sequences();
     EXPECT_EQ(scheduler.pages()->free_pages() + scheduler.kept_pages(), limits.kv_pages);
     EXPECT_EQ(scheduler.pages()->sequence_count(), kept);
-    EXPECT_EQ(stage.free_pages(), scheduler.pages()->free_pages());
+    // Stages share pages that the scheduler counts twice, if they kept them.
+    if (limits.kept == KeptPages::kNone) {
+        EXPECT_EQ(stage.free_pages(), scheduler.pages()->free_pages());
+    }
+    EXPECT_GE(stage.free_pages(), scheduler.pages()->free_pages());
+    EXPECT_GE(first.free_pages(), scheduler.pages()->free_pages());
     EXPECT_EQ(stage.sequence_count(), kept);
     std::size_t open = 0;
     for (const auto& [seq, times] : operations[OperationKind::kOpen]) {

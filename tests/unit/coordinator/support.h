@@ -1,7 +1,7 @@
 #pragma once
 
 // A pipeline that is as simple as can be: batches are answered one by one, when the test says so.
-// It keeps a page table as a stage would, so that whatever a stage would refuse fails the test.
+// It keeps page tables as stages would, so that whatever a stage would refuse fails the test.
 
 #include <gtest/gtest.h>
 
@@ -48,7 +48,7 @@ class Pipeline {
     /// The stages are gone with all that was on its way to them.
     void lose(std::chrono::nanoseconds now = {});
     void give_up_after(std::chrono::nanoseconds now);
-    /// New ones are there.
+    /// New ones are there, and have of the lost ones what the limits say.
     void restart(const PipelineLimits& new_limits);
     /// Runs the oldest batch in flight and returns its result, not yet given to the scheduler. Of
     /// junk rows there is none if `skips_junk`.
@@ -63,6 +63,8 @@ class Pipeline {
     PipelineLimits limits;
     Scheduler scheduler;
     engine::PageTable stage;
+    engine::PageTable
+        first;  ///< of a stage before it: has nothing of a lost pipeline but with kAll
     std::function<TokenId(const Row&)> next_token;  ///< default: a fixed letter
     bool skips_junk = false;
     std::deque<Batch> in_flight;

@@ -251,7 +251,7 @@ TEST_F(DraftSequencesTest, TimeOfTwoUnderWayIsCountedOnce) {
     EXPECT_EQ(replies[1].took, 3ms);
 }
 
-/// Serves a port at once, `steps` batches for each request; dies after `life` of them.
+/// Serves a port at once.
 struct FarNode {
     RemoteDraft& port;
     FarModel far{};
@@ -306,6 +306,53 @@ TEST(RemoteDraft, SaysWhyItDraftsNot) {
     const auto with = replay(*speculation, 2, TenantId{}, prompt, answer, "draft_model",
                              {.plain = 10ms, .per_row = 0.02});
     EXPECT_GT(with.report.accepted, 20U);
+}
+
+/// A request of 600 tokens and its answer of 30, whose rounds take 10 ms, beside a model that takes
+/// 1 ms for each row and gives a batch back when it was asked for four times more.
+struct Fed {
+    Replayed stream;
+    std::size_t rows = 0;  ///< computed over there
+    nanoseconds took{};
+};
+Fed feed_beside_a_stream(bool shares, const std::string& choice) {
+    Fed fed;
+    const auto port = std::make_shared<RemoteDraft>(kVocabulary);
+    port->set_shares_processors(shares);
+    FarModel far;
+    Batch batch;
+    StepResult result;
+    bool under_way = false;
+    std::size_t waited = 0;
+    port->start({.context = 4096, .pages = 64, .page_tokens = 64, .chunk = 64}, [&] {
+        if (!under_way && port->next(batch, fed.took)) {
+            under_way = true;
+            fed.rows += batch.rows.size();
+            result = far.run(batch);
+        } else if (under_way && ++waited % 4 == 0) {
+            under_way = false;
+            fed.took += batch.rows.size() * 1ms;
+            EXPECT_TRUE(port->on_result(result, fed.took));
+        }
+    });
+    const auto speculation = make_speculator({.drafters = {.draft_model = port}});
+    fed.stream = replay(*speculation, 1, TenantId{}, random_text(4, 600, 900),
+                        random_text(5, 30, 900), choice, {.plain = 10ms, .per_row = 0.02});
+    return fed;
+}
+
+// What another machine computes for a stream delays no round of it and is charged to nobody; the
+// same work beside the stages is as much as may be lost, and no more but for the first piece.
+TEST(RemoteDraft, FeedingDelaysNoRoundOrIsPaidFor) {
+    const auto elsewhere = feed_beside_a_stream(false, "draft_model");
+    EXPECT_GE(elsewhere.rows, 300U);
+    EXPECT_EQ(elsewhere.stream.took, elsewhere.stream.plain);
+    EXPECT_EQ(elsewhere.stream.report.debt, 0ns);
+    EXPECT_EQ(elsewhere.stream.longest, 10ms);
+    const auto beside = feed_beside_a_stream(true, "draft_model");
+    EXPECT_EQ(beside.stream.report.debt, beside.took + beside.stream.took - beside.stream.plain);
+    EXPECT_LE(beside.stream.report.debt, 20ms + 16ms);
+    EXPECT_LE(beside.rows, 36U);
 }
 
 }  // namespace

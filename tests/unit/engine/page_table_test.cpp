@@ -267,5 +267,88 @@ TEST(PageTable, AppendErrors) {
     EXPECT_TRUE(t.copies.empty());
 }
 
+Operation open(SeqId seq, std::size_t in_place) {
+    Operation o = open(seq);
+    o.tokens.resize(in_place);
+    return o;
+}
+
+TEST(PageTable, KeptSequencesHoldTheirPagesUntilTheyAreOpenedAndReleased) {
+    Table before(8, 4, 100);
+    ASSERT_TRUE(before.apply(open(kA)));
+    ASSERT_TRUE(before.apply(open(kB)));
+    before.grow(kB, 3);
+    const auto places = before.grow(kA, 10);
+    Table t(8, 4, 100);
+    const KeptSequence kept[] = {{kA, 9}};
+    ASSERT_TRUE(t.keep(before, kept));
+    EXPECT_FALSE(t.contains(kA));
+    EXPECT_EQ(t.free_pages(), 5U);
+    ASSERT_TRUE(t.apply(open(kB)));
+    EXPECT_EQ(t.length(kB), 0U);
+    ASSERT_TRUE(t.apply(open(kA)));
+    EXPECT_EQ(t.length(kA), 0U);
+    EXPECT_EQ(t.kept(kA), 9U);
+    // The same places again, then new ones.
+    EXPECT_EQ(t.pages_needed(kA, 9), 0U);
+    EXPECT_EQ(t.pages_needed(kA, 13), 1U);
+    EXPECT_EQ(t.grow(kA, 10), places);
+    ASSERT_TRUE(t.apply(operation(kRelease, kA)));
+    EXPECT_EQ(t.free_pages(), 8U);
+}
+
+TEST(PageTable, AKeptSequenceBeginsWithItsPositionsInPlace) {
+    Table t(8, 4, 100);
+    ASSERT_TRUE(t.reserve({kA, 6}));
+    ASSERT_TRUE(t.reserve({kB, 6}));
+    EXPECT_EQ(t.free_pages(), 4U);
+    EXPECT_EQ(t.reserve({kC, 17}).error().code, ErrorCode::kResourceExhausted);
+    EXPECT_FALSE(t.apply(open(kA, 7)));
+    ASSERT_TRUE(t.apply(open(kA, 6)));
+    EXPECT_EQ(t.length(kA), 6U);
+    EXPECT_FALSE(t.append(kA, 5, t.copies));
+    t.grow(kA, 3);
+    EXPECT_EQ(t.free_pages(), 3U);
+    // Nothing can be forked into it, and from it only what it has.
+    ASSERT_TRUE(t.apply(open(kB)));
+    EXPECT_FALSE(t.apply(fork(kB, kA, 2)));
+    ASSERT_TRUE(t.apply(open(kC)));
+    EXPECT_FALSE(t.apply(fork(kC, kB, 1)));
+    t.grow(kB, 2);
+    ASSERT_TRUE(t.apply(fork(kC, kB, 2)));
+    // B goes on in the page that C shares; C takes its own.
+    t.grow(kB, 1);
+    EXPECT_TRUE(t.copies.empty());
+    t.grow(kC, 1);
+    EXPECT_EQ(t.copies.size(), 1U);
+}
+
+TEST(PageTable, ACutGivesKeptPagesBack) {
+    Table t(8, 4, 100);
+    ASSERT_TRUE(t.reserve({kA, 15}));
+    ASSERT_TRUE(t.apply(open(kA)));
+    t.grow(kA, 5);
+    ASSERT_TRUE(t.apply(operation(kTruncate, kA, 5)));
+    EXPECT_EQ(t.kept(kA), 5U);
+    EXPECT_EQ(t.free_pages(), 6U);
+    t.grow(kA, 5);
+    EXPECT_EQ(t.free_pages(), 5U);
+}
+
+TEST(PageTable, OnlyWhatIsThereIsKept) {
+    Table before(8, 4, 100);
+    ASSERT_TRUE(before.apply(open(kA)));
+    before.grow(kA, 5);
+    const KeptSequence longer[] = {{kA, 6}};
+    const KeptSequence right[] = {{kA, 5}};
+    Table t(8, 4, 100);
+    EXPECT_FALSE(t.keep(before, longer));
+    EXPECT_EQ(t.free_pages(), 8U);
+    EXPECT_FALSE(Table(9, 4, 100).keep(before, right));
+    EXPECT_FALSE(Table(8, 8, 100).keep(before, right));
+    EXPECT_FALSE(Table(8, 4, 99).keep(before, right));
+    EXPECT_TRUE(Table(8, 4, 100).keep(before, right));
+}
+
 }  // namespace
 }  // namespace potluck::engine
