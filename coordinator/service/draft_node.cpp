@@ -58,6 +58,7 @@ DraftNode::DraftNode(House house, ModelFacts facts, DraftNodeOptions options)
                  DeploymentActions actions;
                  placement_.on_links_open(epoch, actions);
                  act(actions);
+                 tell();
              },
              [this](Epoch epoch, const Error& why) { fail(epoch, why); }}) {}
 
@@ -107,6 +108,7 @@ void DraftNode::act(const DeploymentActions& actions) {
         } else if (const auto* start = std::get_if<StartPipeline>(&action)) {
             const Plan& plan = start->plan;
             noted_ = {};
+            note_neighbours();
             port_->start({.context = plan.context,
                           .pages = plan.kv_pages,
                           .page_tokens = plan.page_tokens,
@@ -137,7 +139,9 @@ void DraftNode::tell() {
 /// A draft model that runs where stages or we run takes time from them.
 void DraftNode::note_neighbours() {
     const auto& model = house_.deployment.plan();
-    if (placement_.state() != DraftState::kReady || !model || model->epoch == noted_) return;
+    if (placement_.state() != DraftState::kReady) return;
+    if (!model) return port_->set_shares_processors(true);  // who knows
+    if (model->epoch == noted_) return;
     noted_ = model->epoch;
     const std::string host = host_of(placement_.plan()->stages.front().address);
     const bool beside = std::ranges::any_of(
@@ -177,7 +181,6 @@ bool DraftNode::on_message(NodeId node, const proto::Control& message) {
             return false;
     }
     act(actions);
-    note_neighbours();
     tell();
     return true;
 }
