@@ -59,8 +59,9 @@ def main() -> int:
         took = time.monotonic() - began
         cores = (busy_seconds() - used) / took
         after = epoch(cluster)
-        print(f"{o.workers + 1} processes, {o.streams} streams at once, {took:.0f} s, {cores:.2f} cores busy: "
-              f"{answers} answers of {o.tokens} tokens, all whole; plans made meanwhile: {after - before}")
+        print(f"{o.workers + 1} processes, {o.streams} streams at once, {took:.0f} s, {cores:.2f} cores "
+              f"busy: {answers} answers of {o.tokens} tokens, all whole; "
+              f"plans made meanwhile: {after - before}")
         if after != before:
             print(cluster.text()[-4000:], file=sys.stderr)
         return int(after != before)
