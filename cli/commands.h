@@ -165,6 +165,7 @@ struct ClusterOptions {
     std::string draft_model;            ///< GGUF file of a drafter; empty: none
     std::size_t draft_threads = 1;
     std::size_t draft_context = 0;    ///< positions; 0: what it was made for, up to a bound
+    std::string draft_node;           ///< name, or "auto"; empty: this machine
     std::string static_table;         ///< of ngram_cache; empty: none
     std::uint32_t queue_limit = 256;  ///< requests that wait; more are refused
     double queue_timeout_s = 600;     ///< 0: none

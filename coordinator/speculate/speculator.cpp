@@ -149,6 +149,7 @@ class Speculator final : public Speculation {
                                     bool can_change);
     Draft make_draft(std::uint64_t number, Sequence& s, const Offer& offer,
                      std::span<const TokenId> under_way, std::size_t most);
+    nanoseconds take_charges(std::uint64_t number, const Sequence& s);
     void tell_why(const Sequence& s, SpeculationReport& report) const;
 
     SpeculatorOptions options_;
@@ -283,6 +284,9 @@ std::size_t Speculator::look(std::uint64_t number, Sequence& s) {
             source.forget();
             continue;
         }
+        // Half of what may be lost is left for rounds, unless nobody else drafts.
+        arms_[source.arm].drafter->allow(
+            number, s.debt.allowance() - (s.named ? nanoseconds{} : s.debt.bound() / 4));
         guess(number, source);
         if (source.rest().empty()) continue;
         any = true;
@@ -469,11 +473,8 @@ void Speculator::verdict(std::uint64_t number, const RoundVerdict& round) {
     // What one token really takes, by the rounds without drafts.
     const auto plain = nanoseconds(static_cast<nanoseconds::rep>(
         static_cast<double>(round.plain.count()) * corrections_.together.of(0)));
-    // What drafting took elsewhere counts as if it had held the stream up.
-    const auto drafting =
-        round.drafted > 0 ? arms_[s.arm].drafter->cost_per_token() : nanoseconds{};
-    s.debt.round(round.took + round.drafted * drafting, plain,
-                 together ? 1 + round.accepted : round.tokens, counts);
+    s.debt.round(round.took, plain, together ? 1 + round.accepted : round.tokens, counts,
+                 take_charges(number, s));
     if (round.drafted == 0) return;
     auto& report = s.report;
     ++report.rounds;
@@ -492,6 +493,14 @@ void Speculator::verdict(std::uint64_t number, const RoundVerdict& round) {
     count(report.accepted_at, round.accepted);
 }
 
+/// What drafters took elsewhere since the last time, as if all of it had held the stream up.
+nanoseconds Speculator::take_charges(std::uint64_t number, const Sequence& s) {
+    nanoseconds sum{};
+    for (const auto& source : s.sources)
+        sum += arms_[source.arm].drafter->take_charge(number);
+    return sum;
+}
+
 void Speculator::tell_why(const Sequence& s, SpeculationReport& report) const {
     report.arm = report.drafter = "off";
     report.reason = name_of(s.why);
@@ -505,6 +514,11 @@ void Speculator::tell_why(const Sequence& s, SpeculationReport& report) const {
             break;
         case Why::kNoIdea:
             report.why = "no drafter had an idea";
+            for (const auto& source : s.sources) {
+                const auto absence = arms_[source.arm].drafter->absence();
+                if (source.drafts && !absence.empty())
+                    report.why += fmt::format("; {}: {}", arms_[source.arm].kind->name, absence);
+            }
             break;
         case Why::kCosts:
             report.why = "rows cost as much as they could bring";
@@ -534,11 +548,11 @@ SpeculationReport Speculator::end(std::uint64_t number) {
     auto& s = found->second;
     tell(number, s);
     SpeculationReport report = std::move(s.report);
+    report.debt = s.debt.total() + take_charges(number, s);
     for (const auto& source : s.sources) {
         report.draft += arms_[source.arm].drafter->spent(number);
         arms_[source.arm].drafter->end(number);
     }
-    report.debt = s.debt.total();
     tell_why(s, report);
     sequences_.erase(found);
     return report;
