@@ -200,6 +200,7 @@ struct WorkerCommandOptions {
     bool no_local_files = false;
     std::string quiet_hours;               ///< "18:00-23:30,…"; empty: none
     std::uint64_t yield_memory_below = 0;  ///< bytes that are to stay available; 0: not looked at
+    bool yield_gpu = false;                ///< while another process uses a GPU
     std::vector<std::string> yield_hooks;  ///< files or commands
     double yield_calm_s = 60;
     bool verbose = false;

@@ -6,6 +6,7 @@
 #include <sstream>
 #include <thread>
 
+#include "base/thread_time.h"
 #include "kernels/deferred/coarse_device.h"
 #include "kernels/deferred/deferred_device.h"
 
@@ -36,6 +37,12 @@ Result<kernels::cpu::CpuOptions> cpu_options(const DeviceOptions& options) {
     return error(
         ErrorCode::kInvalidArgument,
         fmt::format("instruction set '{}' is not known (scalar, avx2, avx512)", options.isa));
+}
+
+worker::ProbeOptions probe_options(const DeviceOptions& options) {
+    worker::ProbeOptions probe;
+    if (options.threads == 1) probe.now = thread_cpu_time;
+    return probe;
 }
 
 std::size_t device_count(const std::string& names) {

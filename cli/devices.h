@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "kernels/api/device.h"
 #include "kernels/cpu/cpu_device.h"
+#include "worker/probe/device_probe.h"
 #include "worker/service/worker_service.h"
 
 namespace potluck::cli {
@@ -23,6 +24,10 @@ struct DeviceOptions {
 
 /// kInvalidArgument if the instruction set has no name that is known.
 Result<kernels::cpu::CpuOptions> cpu_options(const DeviceOptions& options);
+
+/// How devices are measured: with one thread by the time that it has a processor, so that other
+/// programs change little.
+worker::ProbeOptions probe_options(const DeviceOptions& options);
 
 /// How many devices such a list names.
 std::size_t device_count(const std::string& names);

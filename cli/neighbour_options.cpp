@@ -17,6 +17,9 @@ void add_owner_options(CLI::App& worker, WorkerCommandOptions& options) {
                     "give the memory back when the machine has less than this available, e.g. "
                     "2GiB; 0: never")
         ->transform(CLI::AsSizeValue(false));
+    worker.add_flag("--yield-gpu", options.yield_gpu,
+                    "give the memory back while another process uses a GPU of this machine (asks "
+                    "the drivers of NVIDIA and AMD)");
     worker
         .add_option("--yield-hook", options.yield_hooks,
                     "give the memory back while this file exists, or this command exits with 0; "

@@ -12,6 +12,7 @@
 #include "base/user_directory.h"
 #include "bench/make_model.h"
 #include "cli/commands.h"
+#include "cli/devices.h"
 #include "cli/failure.h"
 #include "cli/plan_report.h"
 #include "coordinator/planner/inventory_file.h"
@@ -88,13 +89,15 @@ Result<Inventory> measure_here(const DeviceOptions& options) {
         .directory = cache_directory(), .software_version = POTLUCK_VERSION, .on_measure = [] {
             std::cerr << "measuring this machine\n";
         }};
-    POTLUCK_ASSIGN(const auto probe,
-                   worker::cached_probe(*here, cache, [&] { return worker::probe_device(*here); }));
+    POTLUCK_ASSIGN(const auto probe, worker::cached_probe(*here, cache, [&] {
+                       return worker::probe_device(*here, probe_options(options));
+                   }));
     planner::Device device;
     device.name = "here/" + here->name();
     device.memory_bytes = here->free_bytes();
     device.read_gbps = probe.read_gbps;
     device.floats = device.quantised = {probe.attention_gops};
+    device.elementwise = {probe.elementwise_gops};
     for (const auto& type : probe.types) {
         device.by_type.push_back({type.type, {type.gops}});
         device.types.push_back(type.type);

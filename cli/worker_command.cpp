@@ -157,6 +157,7 @@ std::function<Status(const security::Credentials&)> keep_renewed(
 
 Result<worker::OwnerOptions> owner_options(const WorkerCommandOptions& options) {
     worker::OwnerOptions owner{.yield_memory_below = options.yield_memory_below,
+                               .yield_gpu = options.yield_gpu,
                                .hooks = options.yield_hooks,
                                .calm = std::chrono::duration_cast<std::chrono::nanoseconds>(
                                    std::chrono::duration<double>(options.yield_calm_s))};
@@ -167,17 +168,18 @@ Result<worker::OwnerOptions> owner_options(const WorkerCommandOptions& options) 
 
 /// Measures each device, or recalls what was measured before. A device that cannot be measured
 /// works all the same.
-void measure(std::vector<worker::WorkerDevice>& devices, bool again) {
+void measure(std::vector<worker::WorkerDevice>& devices, const WorkerCommandOptions& worker) {
     const worker::CachedProbeOptions options{
         .directory = cache_directory(),
         .software_version = POTLUCK_VERSION,
-        .again = again,
+        .again = worker.measure,
         .on_measure = [] { log::info("measuring this machine, once, for about two seconds"); }};
     for (auto& [device, pace, probe] : devices) {
         // A pace with times of its own says how long a batch takes, whatever it computes.
         if (pace && pace->factor() == 0) continue;
-        auto measured =
-            worker::cached_probe(*device, options, [&] { return worker::probe_device(*device); });
+        auto measured = worker::cached_probe(*device, options, [&] {
+            return worker::probe_device(*device, probe_options(worker.cpu));
+        });
         if (!measured) {
             log::warning("{} cannot be measured: {}", device->name(), measured.error().message);
             continue;
@@ -202,7 +204,7 @@ int run_worker(const WorkerCommandOptions& options) {
                                             "; join again with a new token"});
     }
     log::init(options.verbose ? log::Level::kInfo : log::Level::kWarning, "worker " + node->name);
-    measure(*devices, options.measure);
+    measure(*devices, options);
     allow_many_files();
     boost::asio::io_context loop(1);
     const auto standing = std::make_shared<security::Standing>(state->credentials);

@@ -111,6 +111,14 @@ function(potluck_test name)
         SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
 endfunction()
 
+# potluck_test_module(NAME FOLDER <folder of .cpp files>): a library that tests load while they run.
+function(potluck_test_module name)
+    cmake_parse_arguments(arg "" "FOLDER" "" ${ARGN})
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${arg_FOLDER}/*.cpp)
+    add_library(${name} MODULE ${sources})
+    target_link_libraries(${name} PRIVATE potluck_flags)
+endfunction()
+
 # potluck_fuzz(NAME SOURCE <file> DEPS <libraries> LIBS <third-party>): a libFuzzer program.
 function(potluck_fuzz name)
     cmake_parse_arguments(arg "" "SOURCE" "DEPS;LIBS" ${ARGN})

@@ -5,7 +5,7 @@
 //   10ms                       every batch
 //   8ms+0.1ms                  a batch, and each row besides
 //   1:10ms/8:12ms/64:40ms      between the given rows in proportion, beyond the last as before it
-//   x3                         three times what it takes
+//   x3                         three times what it computes
 
 #include <chrono>
 #include <cstddef>

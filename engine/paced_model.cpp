@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/thread_time.h"
 #include "engine/step_time.h"
 
 namespace potluck::engine {
@@ -20,7 +21,9 @@ PaceClock steady_pace_clock(std::function<bool()> abandoned) {
     const auto now = [] {
         return std::chrono::duration_cast<nanoseconds>(Clock::now().time_since_epoch());
     };
-    return {.now = now, .sleep_until = [now, abandoned = std::move(abandoned)](nanoseconds until) {
+    return {.now = now,
+            .spent = thread_cpu_time,
+            .sleep_until = [now, abandoned = std::move(abandoned)](nanoseconds until) {
                 for (auto left = until - now(); left > nanoseconds(0) && !abandoned();
                      left = until - now()) {
                     std::this_thread::sleep_for(std::min<nanoseconds>(left, kLook));
@@ -29,17 +32,22 @@ PaceClock steady_pace_clock(std::function<bool()> abandoned) {
 }
 
 PacedModel::PacedModel(std::unique_ptr<StageModel> model, Pace pace, PaceClock clock)
-    : model_(std::move(model)), pace_(std::move(pace)), clock_(std::move(clock)) {}
+    : model_(std::move(model)), pace_(std::move(pace)), clock_(std::move(clock)) {
+    if (!clock_.spent) clock_.spent = clock_.now;
+}
 
 Status PacedModel::run(const Batch& batch, std::span<const float> input, std::span<float> output,
                        StepResult& result) {
     const nanoseconds start = clock_.now();
+    const nanoseconds before = clock_.spent();
     POTLUCK_TRY(model_->run(batch, input, output, result));
+    const nanoseconds spent = clock_.spent() - before;
     const std::size_t all = computed_rows(batch);
     const std::size_t rows = all - std::min(all, model_->skipped_rows());
     if (rows == 0 || is_given_up()) return {};
     const nanoseconds end = clock_.now();
-    const nanoseconds until = start + pace_.time(rows, end - start);
+    const nanoseconds until = start + pace_.time(rows, spent);
+    if (pace_.factor() == 1) return {};
     if (until < end) {
         // Once, and not for the first: the first batch after loading is a cold one.
         if (++late_ == 2) {

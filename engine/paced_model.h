@@ -21,10 +21,15 @@ namespace potluck::engine {
 /// What a paced stage knows of time; given to it, so that tests need not wait.
 struct PaceClock {
     std::function<nanoseconds()> now;
+    /// What a pace of the form "x3" multiplies; null: `now`.
+    std::function<nanoseconds()> spent;
     /// Returns at `until`, or before if nobody waits for the batch any more.
     std::function<void(nanoseconds until)> sleep_until;
 };
-/// Real time. Asks `abandoned` every few milliseconds and returns early once it says yes.
+/// Real time, and as time spent that of the calling thread on a processor: what other programs take
+/// from it makes no paced stage slower until it is more than the stage would sleep. (Of a device
+/// with several threads that is the caller's part of the work, which is as long as the others'.)
+/// Asks `abandoned` every few milliseconds and returns early once it says yes.
 PaceClock steady_pace_clock(std::function<bool()> abandoned);
 
 class PacedModel final : public StageModel {

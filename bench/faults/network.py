@@ -34,9 +34,13 @@ class Failure(Exception):
 def enter(namespace: str):
     """This thread, and what it starts, live in that namespace from now on."""
     with open(f"/run/netns/{namespace}", "rb") as there:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.setns(there.fileno(), CLONE_NEWNET) != 0:
-            raise Failure(f"entering {namespace}: {os.strerror(ctypes.get_errno())}")
+        enter_open(there)
+
+
+def enter_open(namespace):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
+        raise Failure(f"entering {namespace.name}: {os.strerror(ctypes.get_errno())}")
 
 
 class Network:

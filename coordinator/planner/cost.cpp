@@ -31,6 +31,25 @@ double attention_s(const ModelParts& model, const Device& device, const Step& st
     return std::max(read, products);
 }
 
+/// What goes through a device value by value.
+double elementwise_s(const Device& device, double values_of_row, double rows) {
+    const double rate = device.elementwise.at(rows);
+    return rate > 0 ? values_of_row * rows / (rate * 1e9) : 0;
+}
+
+/// Norms and sums of the residual, the activation, norm and rotation of heads, the store of keys
+/// and values: as a probe counts them.
+double layer_values(const ModelSizes& s) {
+    const double q = 1.0 * s.heads * s.head_dim;
+    const double kv = 1.0 * s.kv_heads * s.head_dim;
+    return 4.0 * s.width + s.ffn_width + 2 * (q + kv) + 2 * kv;
+}
+
+/// A norm, and every logit looked at once.
+double head_values(const ModelSizes& s) {
+    return 1.0 * s.width + s.vocabulary;
+}
+
 std::uint64_t headroom(const Device& device) {
     const auto share =
         static_cast<std::uint64_t>(kHeadroomShare * static_cast<double>(device.memory_bytes));
@@ -99,10 +118,12 @@ CostTable::CostTable(const ModelParts& model, const Inventory& inventory, const 
     const auto types = model.matrix_types();
     for (const auto& device : inventory.devices) {
         layer_sums_.push_back(0);
-        const double fixed = device.layer_overhead_us * 1e-6 + attention_s(model, device, step);
+        const double fixed = device.layer_overhead_us * 1e-6 + attention_s(model, device, step) +
+                             elementwise_s(device, layer_values(model.sizes), step.rows);
         for (const auto& layer : model.layers)
             layer_sums_.push_back(layer_sums_.back() + part_s(layer, device, step.rows) + fixed);
-        head_s_.push_back(part_s(model.head, device, step.sampled));
+        head_s_.push_back(part_s(model.head, device, step.sampled) +
+                          elementwise_s(device, head_values(model.sizes), step.sampled));
         usable_.push_back(std::all_of(types.begin(), types.end(),
                                       [&](TensorType t) { return device.supports(t); }));
         const std::uint64_t keep = headroom(device);

@@ -5,8 +5,9 @@
 //
 // The model of time, all of it: a step of r rows through layers [b, e) takes the sum over layers
 // and weight types of max(bytes / read speed, operations of r rows / matmul rate at r rows), plus
-// the keys and values that its attention reads, plus a fixed overhead per layer. A hop takes half a
-// round trip and the activations' bytes at the link's speed.
+// the keys and values that its attention reads, plus what goes through a layer value by value, plus
+// a fixed overhead per layer. A hop takes half a round trip and the activations' bytes at the
+// link's speed.
 
 #include <cstdint>
 #include <optional>

@@ -38,6 +38,8 @@ struct Device {
     double read_gbps = 0;            ///< 10^9 bytes of weights a second, attained while decoding
     MatmulRates quantised;           ///< of weights in blocks with 8-bit activations
     MatmulRates floats;              ///< of F32, F16, BF16 weights, and of attention
+    /// Values, not operations, through norms, rotation, activation, sums; 0: not counted.
+    MatmulRates elementwise;
     std::vector<TypeRates> by_type;  ///< where a weight type differs from its family
     std::vector<TensorType> types;   ///< that it can multiply by; empty: all that Potluck knows
     double layer_overhead_us = 0;    ///< of a step, per layer: launches, waits between operations

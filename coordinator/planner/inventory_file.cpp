@@ -204,6 +204,8 @@ Status Reader::device(const YAML::Node& node, std::uint32_t index) {
          {"quantised_gops",
           [&](const YAML::Node& value) { return rates(value, device.quantised); }},
          {"float_gops", [&](const YAML::Node& value) { return rates(value, device.floats); }},
+         {"elementwise_gops",
+          [&](const YAML::Node& value) { return rates(value, device.elementwise); }},
          {"rates", [&](const YAML::Node& value) { return type_rates(value, device); }},
          {"types", types},
          {"arithmetic_class", into(device.arithmetic_class, "arithmetic_class")}}));

@@ -174,8 +174,9 @@ void Search::thin() {
 bool same_device(const Device& a, const Device& b) {
     return a.kind == b.kind && a.memory_bytes == b.memory_bytes && a.read_gbps == b.read_gbps &&
            a.quantised == b.quantised && a.floats == b.floats && a.by_type == b.by_type &&
-           a.types == b.types && a.layer_overhead_us == b.layer_overhead_us &&
-           a.drivable == b.drivable && a.arithmetic_class == b.arithmetic_class;
+           a.elementwise == b.elementwise && a.types == b.types &&
+           a.layer_overhead_us == b.layer_overhead_us && a.drivable == b.drivable &&
+           a.arithmetic_class == b.arithmetic_class;
 }
 
 /// Whether two nodes could change places, as far as links go.

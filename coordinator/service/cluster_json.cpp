@@ -49,6 +49,7 @@ json::value to_json(const RegisteredDevice& device) {
     out["probe"] = json::object{{"read_gbps", rounded(measured.read_gbps)},
                                 {"gops", std::move(rates)},
                                 {"attention_gops", to_json(measured.floats)},
+                                {"elementwise_gops", to_json(measured.elementwise)},
                                 {"layer_overhead_us", rounded(measured.layer_overhead_us)}};
     return out;
 }

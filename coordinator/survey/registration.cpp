@@ -51,6 +51,10 @@ Result<planner::Device> read_probe(const proto::DeviceProbe& probe,
     device.layer_overhead_us = probe.layer_overhead_us();
     POTLUCK_TRY(check_figure(device.layer_overhead_us, "the overhead of a layer", true));
     POTLUCK_ASSIGN(device.floats, rates_of(probe.attention_gops(), "attention"));
+    if (probe.elementwise_gops_size() > 0) {
+        POTLUCK_ASSIGN(device.elementwise,
+                       rates_of(probe.elementwise_gops(), "the rate of other operations"));
+    }
     device.quantised = device.floats;  // of types that were not measured, which no plan uses
     if (probe.types_size() > kMaxWeightTypes) return wrong("too many weight types");
     for (const auto& entry : probe.types()) {

@@ -59,6 +59,8 @@ constexpr std::pair<Seen, std::string_view> kSeenWords[] = {
     {Seen::kCutOff, "cut-off"},
     {Seen::kSlowBatches, "slow-batches"},
     {Seen::kLateJoins, "late-joins"},
+    {Seen::kOlderFrames, "older-frames"},
+    {Seen::kNewerFrames, "newer-frames"},
 };
 static_assert(std::size(kSeenWords) == kSeenCount);
 
@@ -211,6 +213,8 @@ class Parser {
                 POTLUCK_ASSIGN(const Seen one, seen(what));
                 list.push_back(one);
             }
+        } else if (word == "newer") {
+            s_.newer = true;
         } else if (word == "speaks") {
             POTLUCK_TRY(take_versions(words));
         } else {

@@ -80,9 +80,11 @@ enum class Seen : std::uint8_t {
     kFailedLoads,
     kCutOff,  ///< requests that lost their coordinator
     kSlowBatches,
-    kLateJoins,  ///< workers that came while requests were open
+    kLateJoins,    ///< workers that came while requests were open
+    kOlderFrames,  ///< `newer`: batches and results that came in version 1
+    kNewerFrames,  ///< in version 2
 };
-inline constexpr std::size_t kSeenCount = 12;
+inline constexpr std::size_t kSeenCount = 14;
 std::string_view to_string(Seen what);
 using SeenCounts = std::array<std::uint64_t, kSeenCount>;
 
@@ -107,6 +109,7 @@ struct FaultScenario {
     bool may_lose = false;     ///< requests may end with kPeerLost
     std::vector<Seen> expect;  ///< at least once, in all seeds together
     std::vector<Seen> never;   ///< in any seed
+    bool newer = false;        ///< all that `speaks` does not name are of a build with version 2
     std::vector<Speaks> speaks;
     std::vector<FaultLine> faults;
 };

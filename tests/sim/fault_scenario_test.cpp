@@ -23,6 +23,7 @@ spread 250us
 may-lose
 expect losses rejected
 never refused
+newer
 speaks node1 2..3
 crash any at 5ms..7ms
 slow node0 at 1ms for 2ms..3ms every 10ms times 7
@@ -42,6 +43,7 @@ clock coordinator at 1ms by 90s
     EXPECT_TRUE(s.may_lose);
     EXPECT_THAT(s.expect, ::testing::ElementsAre(Seen::kLosses, Seen::kRejected));
     EXPECT_THAT(s.never, ::testing::ElementsAre(Seen::kRefused));
+    EXPECT_TRUE(s.newer);
     ASSERT_EQ(s.speaks.size(), 1U);
     EXPECT_EQ(s.speaks[0].max, 3U);
     ASSERT_EQ(s.faults.size(), 5U);

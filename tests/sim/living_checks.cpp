@@ -29,12 +29,15 @@ LivingCluster::LivingCluster(const LivingScenario& scenario, Neglect neglect)
       random_(mix(scenario.base.seed, 2)),
       fault_random_(mix(scenario.base.seed, 4)),
       network_(scenario.base.network),
+      versions_(scenario.newer ? proto::WireVersions(test::kBoth) : proto::wire_versions()),
       machines_(scenario.nodes),
       nodes_(scenario.nodes) {
+    for (auto& machine : machines_)
+        machine.speaks = {.min = versions_.min(), .max = versions_.max()};
     for (const auto& speaks : scenario_.speaks) {
         machines_[speaks.node].speaks = speaks;
         machines_[speaks.node].refused =
-            speaks.min > proto::kWireVersionMax || speaks.max < proto::kWireVersionMin;
+            speaks.min > versions_.max() || speaks.max < versions_.min();
     }
     for (const auto& line : scenario_.faults) {
         if (line.kind != FaultKind::kJoin) continue;
@@ -50,6 +53,10 @@ void LivingCluster::problem(std::string text) {
 
 void LivingCluster::count(Seen what, std::uint64_t more) {
     outcome_.seen[static_cast<std::size_t>(what)] += more;
+}
+
+void LivingCluster::count_version(const proto::WireLayout& wire) {
+    if (scenario_.newer) count(wire.version == 1 ? Seen::kOlderFrames : Seen::kNewerFrames);
 }
 
 /// Of a coordinator's process, once, at its end.

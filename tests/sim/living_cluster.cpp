@@ -163,12 +163,24 @@ void LivingCluster::connect(Node& n) {
         if (!n.runs(m.epoch)) return;
         if (!made) return fail(n);
         n.next = std::move(*made);
+        // Both ends of a link say in their Hello what they speak.
+        const Speaks& own = machines_[n.index].speaks;
+        const Speaks next = m.next == kToCoordinator
+                                ? Speaks{.min = versions_.min(), .max = versions_.max()}
+                                : machines_[m.next - 1].speaks;
+        const auto wire = versions_of(own).negotiate(next.min, next.max);
+        if (!wire) return fail(n);
+        n.next_wire = *wire;
         auto receiver = std::make_shared<Receiver>();
         receiver->closed = [this, &n, m] {
             if (n.runs(m.epoch)) fail(n);
         };
         n.next->start(receiver);
-        const Message greeting{.kind = kGreeting, .epoch = m.epoch, .stage = m.stage + 1};
+        const Message greeting{.kind = kGreeting,
+                               .epoch = m.epoch,
+                               .stage = m.stage + 1,
+                               .versions_min = own.min,
+                               .versions_max = own.max};
         if (!n.next->send(std::as_bytes(std::span(&greeting, 1)), {}, {})) return fail(n);
         tell(n, {.kind = kConnected, .epoch = m.epoch});
     });
@@ -188,16 +200,18 @@ void LivingCluster::accept_data(Node& n, std::shared_ptr<transport::Connection> 
         bool greeted = false;
         std::uint64_t epoch = 0;
         worker::SlotIndex slot = 0;
+        const proto::WireLayout* wire = nullptr;
     };
     const auto state = std::make_shared<State>();
     const auto gone = [&n, state] { return !n.runs(state->epoch); };
     const auto take_head = [this, &n, state](std::span<const std::byte> head) -> Status {
-        auto slot = n.stage->on_head(head);
+        auto slot = n.stage->on_head(head, *state->wire);
         if (!slot) {
             count(Seen::kRejected);
             return tl::make_unexpected(std::move(slot.error()));
         }
         state->slot = *slot;
+        count_version(*state->wire);
         return {};
     };
     auto receiver = std::make_shared<Receiver>();
@@ -213,6 +227,9 @@ void LivingCluster::accept_data(Node& n, std::shared_ptr<transport::Connection> 
         if (!std::exchange(state->greeted, true)) {
             const auto greeting = read_message<Message>(head);
             state->epoch = greeting.epoch;
+            POTLUCK_ASSIGN(state->wire,
+                           versions_of(machines_[n.index].speaks)
+                               .negotiate(greeting.versions_min, greeting.versions_max));
             if (!gone() && greeting.stage == n.plan.stage) return {};
             return error(ErrorCode::kCancelled, "no such stage is here");
         }
@@ -263,6 +280,7 @@ void LivingCluster::forward(Node& n, worker::SlotIndex index) {
     worker::Slot& slot = n.stage->slot(index);
     proto::FrameRoute route = config.route;
     route.stage = StageIndex(route.stage.value + 1);
+    route.wire = n.next_wire;
     std::span<const std::byte> payload;
     if (n.stage->is_last()) {
         proto::encode_result(route, slot.result, n.head);

@@ -18,6 +18,7 @@
 #include "coordinator/core/deployment.h"
 #include "coordinator/core/scheduler.h"
 #include "links/heartbeat.h"
+#include "proto/layout.h"
 #include "tests/sim/cluster.h"
 #include "tests/sim/fault_scenario.h"
 
@@ -32,6 +33,7 @@ struct LivingScenario {
     nanoseconds within = std::chrono::seconds(120);  ///< of healing, or of the beginning
     nanoseconds lasts{};                             ///< safety
     bool may_lose = false;
+    bool newer = false;  ///< of a build that speaks version 2 of the wire too, but for `speaks`
     std::vector<Speaks> speaks;
     std::vector<FaultLine> faults;
 };
@@ -105,7 +107,7 @@ class LivingCluster {
                  const std::vector<engine::KeptSequence>& kept = {});
     void start_pipeline(const coordinator::Plan& plan);
     void broken(Epoch epoch);
-    void on_result(Epoch epoch, std::span<const std::byte> head);
+    void on_result(Epoch epoch, std::span<const std::byte> head, const proto::WireLayout& wire);
     void beat_of_coordinator();
     nanoseconds now() const { return network_.now() + clock_ahead_; }
 
@@ -134,6 +136,7 @@ class LivingCluster {
     // Checks.
     /// Batches and results, so that some may be refused.
     bool tampered() const { return outcome_.of(Seen::kTampered) > 0; }
+    void count_version(const proto::WireLayout& wire);
     void problem(std::string text);
     void count(Seen what, std::uint64_t more = 1);
     void count_rows();
@@ -152,6 +155,7 @@ class LivingCluster {
     transport::SimNetwork network_;
     Outcome outcome_;
     std::shared_ptr<FakeDraftLog> drafts_ = std::make_shared<FakeDraftLog>();
+    proto::WireVersions versions_;  ///< the coordinator's, and of workers of its build
     std::vector<Machine> machines_;
     std::vector<std::unique_ptr<Node>> nodes_;  ///< null: not there yet
 
@@ -165,6 +169,7 @@ class LivingCluster {
     std::map<std::uint64_t, std::unique_ptr<Peer>> peers_;  ///< control links of workers
     std::uint64_t next_peer_ = 1;
     std::shared_ptr<transport::Connection> to_first_, from_last_;
+    const proto::WireLayout* to_first_wire_ = &proto::kWireV1;
     std::vector<std::shared_ptr<transport::Connection>> greeting_;  ///< of last stages
     std::vector<std::byte> head_;
     StepResult result_;

@@ -125,8 +125,7 @@ void LivingCluster::on_control(std::uint64_t id, const Message& m) {
 }
 
 void LivingCluster::on_register(std::uint64_t id, const Message& m) {
-    const auto version = proto::negotiate(proto::kWireVersionMin, proto::kWireVersionMax,
-                                          m.versions_min, m.versions_max);
+    const auto version = versions_.negotiate(m.versions_min, m.versions_max);
     Peer& peer = *peers_.at(id);
     if (!version) {
         count(Seen::kRefused);
@@ -211,10 +210,18 @@ void LivingCluster::connect_nodes(const Plan& plan) {
         if (!deployment_->plan() || deployment_->plan()->epoch != epoch) return;
         if (!made) return broken(epoch);
         to_first_ = std::move(*made);
+        const auto& speaks = machines_[deployment_->plan()->stages.front().node.value - 1].speaks;
+        const auto wire = versions_.negotiate(speaks.min, speaks.max);
+        if (!wire) return broken(epoch);
+        to_first_wire_ = *wire;
         auto receiver = std::make_shared<Receiver>();
         receiver->closed = [this, epoch] { broken(epoch); };
         to_first_->start(receiver);
-        const Message greeting{.kind = kGreeting, .epoch = epoch.value, .stage = 0};
+        const Message greeting{.kind = kGreeting,
+                               .epoch = epoch.value,
+                               .stage = 0,
+                               .versions_min = versions_.min(),
+                               .versions_max = versions_.max()};
         if (!to_first_->send(std::as_bytes(std::span(&greeting, 1)), {}, {})) return broken(epoch);
         if (!from_last_) return;
         DeploymentActions more;
@@ -226,14 +233,17 @@ void LivingCluster::connect_nodes(const Plan& plan) {
 void LivingCluster::accept_results(std::shared_ptr<transport::Connection> connection) {
     auto receiver = std::make_shared<Receiver>();
     const auto epoch = std::make_shared<Epoch>();
+    const auto wire = std::make_shared<const proto::WireLayout*>();
     greeting_.push_back(connection);
-    receiver->frame = [this, epoch, weak = std::weak_ptr(connection)](
+    receiver->frame = [this, epoch, wire, weak = std::weak_ptr(connection)](
                           std::span<const std::byte> head, bool) -> Status {
         if (epoch->value != 0) {
-            on_result(*epoch, head);
+            on_result(*epoch, head, **wire);
             return {};
         }
-        *epoch = Epoch(read_message<Message>(head).epoch);
+        const auto greeting = read_message<Message>(head);
+        POTLUCK_ASSIGN(*wire, versions_.negotiate(greeting.versions_min, greeting.versions_max));
+        *epoch = Epoch(greeting.epoch);
         if (!deployment_->plan() || deployment_->plan()->epoch != *epoch || from_last_)
             return error(ErrorCode::kCancelled, "no results of this epoch are expected");
         from_last_ = weak.lock();
@@ -273,17 +283,19 @@ void LivingCluster::broken(Epoch epoch) {
     act(actions);
 }
 
-void LivingCluster::on_result(Epoch epoch, std::span<const std::byte> head) {
+void LivingCluster::on_result(Epoch epoch, std::span<const std::byte> head,
+                              const proto::WireLayout& wire) {
     if (!deployment_->plan() || !scheduler_->running()) return;
     const Plan& plan = *deployment_->plan();
     if (epoch != plan.epoch) return;
     proto::FrameHeader header;
-    const auto decoded = proto::decode_result(head, header, result_);
+    const auto decoded = proto::decode_result(head, header, result_, wire);
     if (!decoded || header.epoch != epoch || header.stage.value != plan.stages.size()) {
         if (!tampered()) problem("a result that is none");
         count(Seen::kRejected);
         return broken(epoch);
     }
+    count_version(wire);
     SchedulerActions actions;
     scheduler_->set_time(now());
     const auto taken = scheduler_->on_result(result_, actions);
@@ -301,7 +313,8 @@ void LivingCluster::act(SchedulerActions& actions) {
             check_alive(*deployment_->plan());
             const Epoch epoch = deployment_->plan()->epoch;
             ++outcome_.batches;
-            proto::encode_rows({epoch, PipelineId(0), StageIndex(0)}, send->batch, 0, head_);
+            proto::encode_rows({epoch, PipelineId(0), StageIndex(0), to_first_wire_}, send->batch,
+                               0, head_);
             if (!to_first_->send(head_, {}, {})) broken(epoch);
         } else if (const auto* cancel = std::get_if<SendCancel>(&action)) {
             if (!deployment_->plan()) continue;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tests/sim/living_cluster.h"
+#include "tests/support/wire_v2.h"
 
 namespace potluck::sim {
 
@@ -44,7 +45,7 @@ struct LivingCluster::Message {
     std::uint32_t next = 0;  ///< node after this one, or kToCoordinator
     std::uint32_t generation = 0;
     std::uint64_t seq = 0;
-    std::uint32_t versions_min = 1, versions_max = 1;  ///< kRegister
+    std::uint32_t versions_min = 1, versions_max = 1;  ///< kRegister, kGreeting
     std::uint64_t no_memory = 0;                       ///< kPrepared
     std::uint64_t kept_epoch = 0;  ///< of sequences that follow the message; 0: none
     std::uint32_t kept_from = 0;   ///< layer
@@ -69,6 +70,7 @@ struct LivingCluster::Node {
     std::unique_ptr<FakeModel> model;
     std::vector<std::shared_ptr<transport::Connection>> inbound;
     std::shared_ptr<transport::Connection> next;
+    const proto::WireLayout* next_wire = &proto::kWireV1;
     std::vector<std::byte> head;
 
     bool runs(std::uint64_t epoch) const { return stage && plan.epoch == epoch; }
@@ -101,6 +103,12 @@ class LivingCluster::Receiver final : public transport::Receiver {
         if (closed) closed();
     }
 };
+
+/// What a worker speaks of the versions that there are; those of `speaks` must be among them.
+inline proto::WireVersions versions_of(const Speaks& speaks) {
+    const std::span<const proto::WireLayout* const> all(test::kBoth);
+    return proto::WireVersions(all.subspan(speaks.min - 1, speaks.max - speaks.min + 1));
+}
 
 using KeptSequences = std::vector<engine::KeptSequence>;
 

@@ -76,6 +76,7 @@ LivingScenario live_through(const FaultScenario& scenario, std::uint64_t seed) {
     s.within = scenario.within;
     s.lasts = scenario.lasts;
     s.may_lose = scenario.may_lose;
+    s.newer = scenario.newer;
     s.speaks = scenario.speaks;
     s.faults = scenario.faults;
     if (scenario.spread) spread(s.base.requests, *scenario.spread);

@@ -1,8 +1,9 @@
 #pragma once
 
 // What a device does of what a model asks for: the rate of products with each weight type, of
-// attention, how fast weights are read, and what a layer costs beside. Measured through the
-// operations that the engine calls, so that the figures are what it attains.
+// attention and of all that goes value by value, how fast weights are read, and what a layer costs
+// beside. Measured through the operations that the engine calls, with weights that no cache holds
+// where a step has few rows, so that the figures are what it attains.
 //
 // Thread: the device's.
 
@@ -31,9 +32,19 @@ struct DeviceProbe {
     double read_gbps = 0;          ///< 10^9 bytes of weights a second that products of one row read
     std::vector<TypeRates> types;  ///< those that the device can multiply by
     std::array<double, 3> attention_gops{};
-    double layer_overhead_us = 0;  ///< of a step, per layer: what a layer without width would take
+    /// 10^9 values a second through norms, rotation, activation, sums and the cache's store, as
+    /// elementwise_values() counts them; at one row with the start of each operation.
+    std::array<double, 3> elementwise_gops{};
+    double layer_overhead_us = 0;  ///< of a step, per layer: what products without width would take
     friend bool operator==(const DeviceProbe&, const DeviceProbe&) = default;
 };
+
+/// Values of a row that a layer works on beside products and attention: two norms and two sums of
+/// the residual, the activation, norm and rotation of heads, the store of keys and values.
+constexpr std::size_t elementwise_values(std::size_t width, std::size_t ffn_width,
+                                         std::size_t q_width, std::size_t kv_width) {
+    return 4 * width + ffn_width + 2 * (q_width + kv_width) + 2 * kv_width;
+}
 
 struct ProbeOptions {
     /// About how long all of it may take; a device so slow that one call of each takes longer takes
@@ -41,7 +52,9 @@ struct ProbeOptions {
     std::chrono::milliseconds budget{1500};
     /// Read by the measurement of reading: more than caches hold, less where less is free.
     std::size_t read_bytes = std::size_t{128} << 20;
-    std::function<std::chrono::nanoseconds()> now;  ///< null: the steady clock
+    /// Null: the steady clock. Where one thread does all, thread_cpu_time() is better: what other
+    /// programs take away does not count.
+    std::function<std::chrono::nanoseconds()> now;
 };
 
 /// kResourceExhausted without memory for it; else what the device's operations say.

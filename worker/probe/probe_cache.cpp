@@ -115,6 +115,7 @@ std::string to_json(const DeviceProbe& probe, std::string_view fingerprint) {
                                         {"read_gbps", probe.read_gbps},
                                         {"types", std::move(types)},
                                         {"attention_gops", to_array(probe.attention_gops)},
+                                        {"elementwise_gops", to_array(probe.elementwise_gops)},
                                         {"layer_overhead_us", probe.layer_overhead_us}});
 }
 
@@ -128,6 +129,7 @@ Result<StoredProbe> parse_probe(std::string_view text) {
     POTLUCK_ASSIGN(probe.read_gbps, figure(*object, "read_gbps"));
     POTLUCK_ASSIGN(probe.layer_overhead_us, figure(*object, "layer_overhead_us"));
     POTLUCK_ASSIGN(probe.attention_gops, figures(*object, "attention_gops"));
+    POTLUCK_ASSIGN(probe.elementwise_gops, figures(*object, "elementwise_gops"));
     const auto* types = object->if_contains("types");
     if (types == nullptr || !types->is_array())
         return error(ErrorCode::kCorrupt, "there are no types");

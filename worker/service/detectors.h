@@ -1,8 +1,7 @@
 #pragma once
 
 // What can see that somebody else needs this machine. One interface; what exists everywhere is
-// here: memory that runs low, a file, a command. What a vendor's library sees of a GPU (NVML, ROCm
-// SMI: other processes on it, its free memory) is another implementation of it.
+// here: memory that runs low, a file, a command. What GPUs' drivers say: gpu_detectors.h.
 //
 // Thread: the watch's (owner_watch.h); it may take a second or two, never more than kHookPatience
 // for each.

@@ -12,6 +12,9 @@
 
 #include <boost/asio/post.hpp>
 
+#include "base/log.h"
+#include "worker/service/gpu_detectors.h"
+
 namespace potluck::worker {
 namespace {
 
@@ -32,6 +35,11 @@ OwnerWatch::OwnerWatch(boost::asio::io_context& loop, const OwnerOptions& option
       stop_(::eventfd(0, EFD_CLOEXEC)),
       quiet_(options.quiet),
       yield_(YieldOptions{.calm = options.calm}) {
+    if (options.yield_gpu) {
+        detectors_ = make_gpu_detectors();
+        if (detectors_.empty())
+            log::warning("--yield-gpu: there is no driver of NVIDIA or AMD that could be asked");
+    }
     if (options.yield_memory_below > 0)
         detectors_.push_back(make_memory_detector(options.yield_memory_below));
     for (const auto& hook : options.hooks)

@@ -30,10 +30,13 @@ inline constexpr std::chrono::milliseconds kLookInterval{1000};
 struct OwnerOptions {
     std::vector<QuietWindow> quiet;        ///< local time
     std::uint64_t yield_memory_below = 0;  ///< bytes; 0: memory is not looked at
+    bool yield_gpu = false;                ///< as make_gpu_detectors()
     std::vector<std::string> hooks;        ///< as make_hook_detector(); at most kMaxHooks
     std::chrono::nanoseconds calm = YieldOptions{}.calm;
 
-    bool nothing() const { return quiet.empty() && yield_memory_below == 0 && hooks.empty(); }
+    bool nothing() const {
+        return quiet.empty() && yield_memory_below == 0 && !yield_gpu && hooks.empty();
+    }
 };
 
 class OwnerWatch {

@@ -27,6 +27,8 @@ proto::Device describe(const Executor& executor, std::uint64_t free_bytes,
     measured.set_layer_overhead_us(probe->layer_overhead_us);
     for (const double gops : probe->attention_gops)
         measured.add_attention_gops(gops);
+    for (const double gops : probe->elementwise_gops)
+        measured.add_elementwise_gops(gops);
     for (const auto& type : probe->types) {
         auto& rates = *measured.add_types();
         rates.set_type(std::string(to_string(type.type)));

@@ -122,6 +122,17 @@ TEST_F(PacedModelTest, FactorCountsFromTheStart) {
     EXPECT_THAT(slept_, ::testing::ElementsAre(115ms));
 }
 
+/// Three milliseconds of the five are another program's.
+TEST_F(PacedModelTest, FactorCountsWhatIsComputed) {
+    PacedModel model(std::make_unique<Inner>(now_, 5ms), *Pace::parse("x4"),
+                     {.now = [this] { return now_; },
+                      .spent = [this] { return now_ * 2 / 5; },
+                      .sleep_until = [this](nanoseconds until) { slept_.push_back(until); }});
+    ASSERT_TRUE(run(model, 1));
+    EXPECT_THAT(slept_, ::testing::ElementsAre(108ms));
+    EXPECT_EQ(model.late(), 0U);
+}
+
 TEST_F(PacedModelTest, CannotBeFasterThanTheModelAndCountsIt) {
     auto model = make("2ms", 3ms);
     ASSERT_TRUE(run(model, 1));

@@ -16,6 +16,10 @@ double part_s(const Part& part, const Device& device, double rows) {
     return s;
 }
 
+double values_s(const Device& device, double values, double rows) {
+    return device.elementwise.gops[0] > 0 ? values * rows / device.elementwise.at(rows) / 1e9 : 0;
+}
+
 /// One pipeline under one workload.
 struct Given {
     const ModelParts& model;
@@ -41,12 +45,19 @@ struct Given {
         const auto& m = model.sizes;
         double s = 0;
         for (auto layer = pipeline[i].begin; layer < pipeline[i].end; ++layer) {
-            s += part_s(model.layers[layer], d, rows) + d.layer_overhead_us / 1e6 +
-                 std::max(keys * static_cast<double>(model.kv_bytes_per_token_layer) / d.read_gbps,
-                          pairs * 4 * m.heads * m.head_dim / d.floats.at(rows)) /
-                     1e9;
+            s +=
+                part_s(model.layers[layer], d, rows) + d.layer_overhead_us / 1e6 +
+                std::max(keys * static_cast<double>(model.kv_bytes_per_token_layer) / d.read_gbps,
+                         pairs * 4 * m.heads * m.head_dim / d.floats.at(rows)) /
+                    1e9 +
+                values_s(d, 4 * m.width + m.ffn_width + 2 * m.head_dim * (m.heads + 2 * m.kv_heads),
+                         rows);
         }
         return s;
+    }
+    double head_s(std::size_t i, double rows) const {
+        return part_s(model.head, device(i), rows) +
+               values_s(device(i), model.sizes.width + model.sizes.vocabulary, rows);
     }
     double busy_s(std::size_t i, double rows) const {
         const auto& way = inventory.link(device(i - 1).node, device(i).node);
@@ -70,7 +81,7 @@ struct Given {
         double slowest = 0;
         for (std::size_t i = 0; i < pipeline.size(); ++i) {
             double stage = body_s(i, rows, rows * work.depth, rows * work.depth);
-            if (i + 1 == pipeline.size()) stage += part_s(model.head, device(i), rows);
+            if (i + 1 == pipeline.size()) stage += head_s(i, rows);
             sum += stage;
             slowest = std::max({slowest, stage, i == 0 ? 0 : busy_s(i, rows)});
         }
@@ -84,7 +95,7 @@ struct Given {
     }
     double prefill_tps() const {
         const double rows = std::min(work.chunk, work.prompt);
-        double sum = hops_s(rows) + part_s(model.head, device(pipeline.size() - 1), 1);
+        double sum = hops_s(rows) + head_s(pipeline.size() - 1, 1);
         double slowest = 0;
         for (std::size_t i = 0; i < pipeline.size(); ++i) {
             const double stage = body_s(i, rows, work.prompt / 2.0, rows * work.prompt / 2.0);

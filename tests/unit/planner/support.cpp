@@ -94,6 +94,7 @@ Inventory random_inventory(Dice& dice, const ModelParts& model, const Workload& 
             device.read_gbps = dice.scale(10, 1000);
             device.quantised = {{few, few * dice.real(1, 2), many * 2}};
             device.floats = {{few, few, many}};
+            if (dice.whole(0, 1) == 1) device.elementwise = {{few / 100, few / 50, many / 50}};
             device.layer_overhead_us = dice.real(0, 60);
             if (dice.whole(0, 9) == 0) device.types = {TensorType::kQ8_0};
         }

@@ -21,6 +21,7 @@ using ::testing::Not;
 const DeviceProbe kProbe{.read_gbps = 12.25,
                          .types = {{TensorType::kQ8_0, {3, 6, 9}}, {TensorType::kF16, {1, 2, 3}}},
                          .attention_gops = {30, 60, 90},
+                         .elementwise_gops = {1, 1.5, 2},
                          .layer_overhead_us = 5.5};
 
 class ProbeCache : public ::testing::Test {
@@ -144,6 +145,7 @@ TEST(ProbeText, FiguresThatCannotBeAreRefused) {
     EXPECT_TRUE(broken("\"layer_overhead_us\":", "\"layer_overhead_us\":-"));
     EXPECT_TRUE(broken("\"Q8_0\"", "\"Q99\""));
     EXPECT_TRUE(broken("\"types\":[", "\"types\":7,\"x\":["));
+    EXPECT_TRUE(broken("\"elementwise_gops\":", "\"elementwise\":"));
     EXPECT_TRUE(broken("\"attention_gops\":[", "\"attention_gops\":[1,"));
     EXPECT_FALSE(parse_probe("[]"));
     EXPECT_FALSE(parse_probe(""));

@@ -30,6 +30,8 @@ proto::Register good() {
     probe.set_layer_overhead_us(30);
     for (const double gops : {10.0, 20.0, 40.0})
         probe.add_attention_gops(gops);
+    for (const double gops : {1.0, 2.0, 3.0})
+        probe.add_elementwise_gops(gops);
     auto& rates = *probe.add_types();
     rates.set_type("Q8_0");
     for (const double gops : {50.0, 80.0, 160.0})
@@ -48,6 +50,7 @@ TEST(Registration, IsReadAsThePlannerWantsIt) {
     ASSERT_TRUE(device.measured);
     EXPECT_EQ(device.measured->memory_bytes, 8ULL << 30);
     EXPECT_EQ(device.measured->read_gbps, 20);
+    EXPECT_EQ(device.measured->elementwise.gops[2], 3);
     EXPECT_EQ(device.measured->rates(TensorType::kQ8_0).gops[2], 160);
     EXPECT_TRUE(device.measured->supports(TensorType::kQ8_0));
     EXPECT_FALSE(device.measured->supports(TensorType::kQ4_K));
