@@ -119,7 +119,10 @@ Status start(Coordinator& c, const ClusterOptions& options, const security::Clus
     settings.scheduler.prefill_chunk = options.prefill_chunk;
     settings.scheduler.queue_limit = options.queue_limit;
     settings.scheduler.speculation = options.speculation;
-    POTLUCK_ASSIGN(settings.speculation, make_speculation(options));
+    POTLUCK_ASSIGN(auto drafting, make_drafting(options));
+    settings.speculation = std::move(drafting.speculation);
+    if (drafting.node) settings.deployment.spared = drafting.node->placement.node;
+    settings.draft = std::move(drafting.node);
     settings.scheduler.patience = milliseconds(options.patience_s);
     settings.silence = std::chrono::milliseconds(options.silence_ms);
     settings.knowledge = std::move(knowledge);
@@ -225,6 +228,10 @@ std::vector<std::string> worker_arguments(const ClusterOptions& options, std::ui
         // One worker's cores after another's.
         const std::size_t cores = device_count(options.devices) * threads;
         arguments.insert(arguments.end(), {"--pin", "--first-core", std::to_string(index * cores)});
+    }
+    if (options.test_stage_drafts > 0) {
+        arguments.insert(arguments.end(),
+                         {"--test-stage-drafts", std::to_string(options.test_stage_drafts)});
     }
     if (options.verbose) arguments.emplace_back("--verbose");
     return arguments;

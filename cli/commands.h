@@ -159,11 +159,13 @@ struct ClusterOptions {
     std::string keys;  ///< file of those who may use the API; empty: everybody on this machine
     bool insecure_no_keys = false;
     bool share_prefixes = false;
-    std::string speculation = "auto";  ///< of requests that do not say: off, auto or a drafter
-    bool test_drafters = false;        ///< those for benchmarks too
-    std::string draft_model;           ///< GGUF file of a drafter; empty: none
+    std::string speculation = "auto";   ///< of requests that do not say: off, auto or a drafter
+    bool test_drafters = false;         ///< those for benchmarks too
+    std::size_t test_stage_drafts = 0;  ///< of `up`: WorkerCommandOptions' of its workers
+    std::string draft_model;            ///< GGUF file of a drafter; empty: none
     std::size_t draft_threads = 1;
     std::size_t draft_context = 0;    ///< positions; 0: what it was made for, up to a bound
+    std::string draft_node;           ///< name, or "auto"; empty: this machine
     std::string static_table;         ///< of ngram_cache; empty: none
     std::uint32_t queue_limit = 256;  ///< requests that wait; more are refused
     double queue_timeout_s = 600;     ///< 0: none
@@ -189,9 +191,10 @@ struct WorkerCommandOptions {
     std::string devices = "cpu";
     DeviceOptions cpu;
     std::uint64_t memory_bytes = 0;
-    std::uint32_t silence_ms = 750;  ///< after which the coordinator is taken for dead
-    bool measure = false;            ///< again, even if this machine was measured before
-    std::string weights_cache;       ///< empty: the default one
+    std::uint32_t silence_ms = 750;     ///< after which the coordinator is taken for dead
+    bool measure = false;               ///< again, even if this machine was measured before
+    std::size_t test_stage_drafts = 0;  ///< tokens that a last stage proposes; for tests
+    std::string weights_cache;          ///< empty: the default one
     std::uint64_t weights_cache_bytes = 0;
     std::uint64_t weights_rate = 0;
     bool no_local_files = false;

@@ -246,6 +246,7 @@ void Program::add_cluster_commands() {
                   "for tests: how long a batch takes on each worker, e.g. 10ms,10ms,30ms; or "
                   "8ms+0.1ms (and per row), x3 (times what it takes)")
         ->delimiter(',');
+    add_stage_drafts(*u, up.test_stage_drafts);
     u->callback([this] { exit_code = run_up(up); });
 
     auto* c = app.add_subcommand("coordinator", "Start a coordinator that waits for workers");
@@ -286,6 +287,7 @@ void Program::add_cluster_commands() {
                   "use at most this much per device, e.g. 4GiB; 0: what is free")
         ->transform(CLI::AsSizeValue(false));
     add_silence(*w, worker.silence_ms, "the coordinator");
+    add_stage_drafts(*w, worker.test_stage_drafts);
     w->add_flag("--measure", worker.measure,
                 "measure this machine anew, even if its figures are known");
     add_weights(*w, worker.weights_cache, worker.weights_rate, "where fetched weights are kept");

@@ -27,6 +27,7 @@
 #include "cli/devices.h"
 #include "cli/failure.h"
 #include "cli/state_directory.h"
+#include "engine/stage_drafter.h"
 #include "security/state_files.h"
 #include "transport/tls.h"
 #include "worker/probe/device_probe.h"
@@ -217,6 +218,8 @@ int run_worker(const WorkerCommandOptions& options) {
                                    .memory_bytes = options.memory_bytes,
                                    .silence = std::chrono::milliseconds(options.silence_ms),
                                    .owner = std::move(*owner)};
+    if (options.test_stage_drafts > 0)
+        settings.drafter = std::make_shared<engine::RepeatDrafter>(options.test_stage_drafts);
     settings.files = {
         .local_files = !options.no_local_files,
         .cache = options.weights_cache.empty() ? cache_directory() : options.weights_cache,

@@ -35,6 +35,10 @@ class Bench:
             "--model", str(self.o.model), "--workers", str(workers), "--threads", str(threads),
             "--slots", str(slots), "--context", str(context), *self.o.flags, *more])
 
+    def objective(self, wanted: str) -> list[str]:
+        """The flag that has layers cut for what a suite measures, unless the user's flags say."""
+        return [] if {"--objective", "--split"} & set(self.o.flags) else ["--objective", wanted]
+
     def run(self, server, requests: list[Request]) -> Load:
         load = server.run(requests)
         self.client_cores = max(self.client_cores, load.client_cores)
@@ -57,7 +61,8 @@ def prefill(b: Bench) -> list[Figure]:
     length = 1024
     rates = {"one": [], "two": [], "apart": []}
     with ExitStack() as stack:
-        one, again, two = (stack.enter_context(b.cluster(n, 1, 2, 2048)) for n in (1, 1, 2))
+        cut = b.objective("prefill")  # the default is all slots' tokens: other cuts
+        one, again, two = (stack.enter_context(b.cluster(n, 1, 2, 2048, *cut)) for n in (1, 1, 2))
 
         def once(state: str) -> float:
             count = 2 if state == "apart" else 1

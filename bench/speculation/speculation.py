@@ -8,6 +8,7 @@ is told beside the law of a filled pipeline. Real processes; README.md says what
 import argparse
 import http.client
 import json
+import re
 import resource
 import sys
 import time
@@ -24,6 +25,8 @@ from client import Failure  # noqa: E402
 from servers import LATE, Cluster  # noqa: E402
 
 LAW_TOLERANCE = 0.10
+MOST_HOP_US = 150
+REPORTED_S = 0.6  # workers tell their times four times a second
 LAW_PROMPT = "def total(items, rate):\n    result = 0\n"
 
 
@@ -132,8 +135,8 @@ def coordinator_seconds(server: Cluster) -> float:
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
-def interval(values: list[float]) -> str:
-    return f"{median(values):.3f} ({min(values):.3f}..{max(values):.3f})"
+def interval(values: list[float], digits: int = 3) -> str:
+    return f"{median(values):.{digits}f} ({min(values):.{digits}f}..{max(values):.{digits}f})"
 
 
 def crowd(options, workers: int, prompts: list[dict]) -> int:
@@ -195,6 +198,44 @@ def sampled(options) -> int:
     return 0
 
 
+def stage_work(port: int) -> dict[str, tuple[float, float]]:
+    """By stage: batches of which it told the time, and the seconds that it computed in them."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    line = r'^potluck_stage_%s_total{stage="(\d+)"} (\S+)$'
+    told = {what: dict(re.findall(line % what, text, re.MULTILINE)) for what in ("steps", "compute_seconds")}
+    return {stage: (float(steps), float(told["compute_seconds"][stage]))
+            for stage, steps in told["steps"].items()}
+
+
+def hops(options, workers: int) -> int:
+    """Without drafts: what a token takes beyond the stages' computing, for each hop of its way."""
+    flags = ["--workers", str(workers), "--slots", "2", "--speculation", "off", *options.flags]
+    tokens_us, compute_us, hop_us = [], [], []
+    with Cluster(options.potluck, flags) as server:
+        ask(server.port, "import os\n", 64, "off", ignore_eos=True)
+        for round_ in range(options.rounds):
+            time.sleep(REPORTED_S)
+            before = stage_work(server.port)
+            answer = ask(server.port, f"# {round_}\n", options.tokens, "off", ignore_eos=True)
+            time.sleep(REPORTED_S)
+            after = stage_work(server.port)
+            if any(steps <= before[stage][0] for stage, (steps, _) in after.items()):
+                raise Failure("a stage told no times: more --tokens")
+            compute = sum((seconds - before[stage][1]) / (steps - before[stage][0])
+                          for stage, (steps, seconds) in after.items())
+            tokens_us.append(1e6 / answer.rate())
+            compute_us.append(1e6 * compute)
+            # Coordinator to first stage, between stages, last stage to coordinator.
+            hop_us.append((tokens_us[-1] - compute_us[-1]) / (workers + 1))
+    print(f"\nWithout drafts, {workers} worker{'s' * (workers > 1)}: {interval(tokens_us, 0)} us a token, "
+          f"{interval(compute_us, 0)} of them the stages' computing; beyond it {interval(hop_us, 0)} us for "
+          f"each of {workers + 1} hops")
+    return int(median(hop_us) > MOST_HOP_US)
+
+
 def own_seconds() -> float:
     uses = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(use.ru_utime + use.ru_stime for use in uses)
@@ -211,6 +252,8 @@ def measure(options) -> int:
         missed += sum(crowd(options, workers, prompts) for workers in options.workers)
     if "sampled" in options.suites:
         missed += sampled(options)
+    if "hops" in options.suites:
+        missed += sum(hops(options, workers) for workers in options.workers)
     if "law" in options.suites:
         for stages in ([1, 1, 1, 1], [1, 3, 1, 1]):
             missed += law(options, stages)
@@ -222,7 +265,7 @@ def main() -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--potluck", default="potluck")
     parser.add_argument("--suites", type=lambda text: text.split(","), default=["pairs"],
-                        help="pairs,crowd,sampled,law")
+                        help="pairs,crowd,sampled,hops,law")
     parser.add_argument("--prompts", type=Path, help="JSON: a list of {name, prompt, n}")
     parser.add_argument("--workers", type=lambda t: [int(n) for n in t.split(",")], default=[1, 3])
     parser.add_argument("--arm", default="auto", help="what is measured beside off")

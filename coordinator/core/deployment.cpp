@@ -125,8 +125,20 @@ std::vector<DeviceOffer> Deployment::devices_of(const std::vector<NodeId>& nodes
     return devices;
 }
 
+/// Without the node that is to be spared, if that can be.
 Result<Plan> Deployment::plan_for(const std::vector<NodeId>& nodes,
                                   const StageChooser& choose) const {
+    if (!options_.spared.empty()) {
+        auto others = nodes;
+        std::erase_if(others, [&](NodeId id) { return nodes_.at(id).name == options_.spared; });
+        if (!others.empty() && others.size() < nodes.size())
+            if (auto plan = plan_among(others, choose)) return plan;
+    }
+    return plan_among(nodes, choose);
+}
+
+Result<Plan> Deployment::plan_among(const std::vector<NodeId>& nodes,
+                                    const StageChooser& choose) const {
     std::vector<DeviceOffer> devices = devices_of(nodes);
     PlanRequest request = options_.plan;
     if (was_ready_ && request.split.size() != devices.size()) request.split.clear();
@@ -135,7 +147,7 @@ Result<Plan> Deployment::plan_for(const std::vector<NodeId>& nodes,
 }
 
 void Deployment::prepare(Plan plan, DeploymentActions& actions) {
-    plan.epoch = Epoch(++last_epoch_);
+    plan.epoch = take_epoch();
     plan.kept_epoch = {};
     plan.kept_from = config_.n_layers;
     if (served_) {

@@ -55,6 +55,7 @@ struct DeploymentOptions {
     std::uint64_t first_epoch = 0;
     StageChooser choose;    ///< asked unless plan.split says; null: by memory
     StageChooser consider;  ///< the same, of a plan that is only thought about; null: by memory
+    std::string spared;     ///< node that plans do without where they can; empty: none
     /// After a link or stage broke without an end of its node: whether a node is gone shows soon.
     nanoseconds settle = std::chrono::milliseconds(100);
     nanoseconds first_retry = std::chrono::seconds(1);  ///< doubles with each failure
@@ -146,6 +147,9 @@ class Deployment {
     bool was_ready() const { return was_ready_; }
     const std::optional<Plan>& plan() const { return plan_; }
     const std::map<NodeId, NodeOffer>& nodes() const { return nodes_; }
+    bool holds_stage(NodeId node) const;
+    /// For a plan of somebody else's on these nodes: above all that were given out before.
+    Epoch take_epoch() { return Epoch(++last_epoch_); }
     /// Nodes that are needed beyond those that are here before a plan can be made.
     std::size_t awaited() const;
     /// One line for people: what is being waited for, or what went wrong last.
@@ -162,7 +166,7 @@ class Deployment {
     std::vector<NodeId> usable() const;
     std::vector<DeviceOffer> devices_of(const std::vector<NodeId>& nodes) const;
     Result<Plan> plan_for(const std::vector<NodeId>& nodes, const StageChooser& choose) const;
-    bool holds_stage(NodeId node) const;
+    Result<Plan> plan_among(const std::vector<NodeId>& nodes, const StageChooser& choose) const;
     void prepare(Plan plan, DeploymentActions& actions);
     bool keeps_as_planned(const std::vector<PreparedStage>& stages) const;
     void make_plan_if_possible(DeploymentActions& actions);

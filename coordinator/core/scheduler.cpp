@@ -127,7 +127,11 @@ void Scheduler::pump(SchedulerActions& actions) {
 }
 
 void Scheduler::observe(StageIndex stage, const StepSample& sample) {
-    if (pacing_) pacing_->observe(stage, sample);
+    if (!pacing_ || stage.value >= limits_.stages) return;
+    pacing_->observe(stage, sample);
+    stage_work_.resize(std::max(stage_work_.size(), limits_.stages));
+    ++stage_work_[stage.value].steps;
+    stage_work_[stage.value].compute += sample.time;
 }
 
 nanoseconds Scheduler::expected_wait() const {

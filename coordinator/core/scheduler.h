@@ -132,6 +132,12 @@ struct SchedulerCounters {
     std::uint64_t rows_accepted = 0;  ///< of those: a token of an answer each
 };
 
+/// What a stage reported of its batches. Where there are too many, workers leave the oldest out.
+struct StageWork {
+    std::uint64_t steps = 0;
+    nanoseconds compute{};
+};
+
 class Scheduler {
   public:
     /// Without `speculation` nothing is drafted, and requests may only ask for "off".
@@ -191,6 +197,8 @@ class Scheduler {
     /// Of the present pipeline, or of the last one.
     Recomputed recomputed() const;
     const SpeculationTotals& speculation_totals() const { return speculation_totals_; }
+    /// By stage, over all pipelines.
+    const std::vector<StageWork>& stage_work() const { return stage_work_; }
     const engine::PageTable* pages() const { return pool_ ? &pool_->table() : nullptr; }
     const Pacing* pacing() const { return pacing_ ? &*pacing_ : nullptr; }
 
@@ -262,6 +270,7 @@ class Scheduler {
     nanoseconds round_time(const Load& load) const;
     void end_round(Sequence& sequence);
     std::size_t draft_room(const Sequence& sequence, const Survey& survey) const;
+    std::size_t batch_room(const Load& load, std::size_t fed, std::size_t most) const;
     void plan_draft(Sequence& sequence, std::vector<TokenId> tokens, Survey& survey);
     void plan_together(Survey& survey);
     void plan_ahead(Survey& survey);
@@ -287,6 +296,7 @@ class Scheduler {
     SchedulerCounters counters_;
     SchedulerCounters at_start_;  ///< of the pipeline
     SpeculationTotals speculation_totals_;
+    std::vector<StageWork> stage_work_;
     std::uint64_t evictions_before_ = 0;  ///< of earlier pipelines
     std::uint64_t next_batch_ = 1;
     std::uint64_t next_seq_ = 1;     ///< on the wire, never used twice

@@ -112,6 +112,12 @@ std::size_t Scheduler::draft_room(const Sequence& sequence, const Survey& survey
     return std::min({longest - until, limits_.max_batch_rows - survey.load.rows, kMostTogether});
 }
 
+/// Drafted rows, at most `most`, that fit into one batch of this load: jobs ahead go in batches of
+/// their own, so all that is under way may be more.
+std::size_t Scheduler::batch_room(const Load& load, std::size_t fed, std::size_t most) const {
+    return std::min(most, pacing_->rows_beside(load, fed + 1, options_.step_budget));
+}
+
 /// Takes what may be fed of a draft into the batch: no token that ends an answer, and only pages
 /// that nobody else has or is promised.
 void Scheduler::plan_draft(Sequence& sequence, std::vector<TokenId> tokens, Survey& survey) {
@@ -150,11 +156,10 @@ void Scheduler::plan_together(Survey& survey) {
         std::size_t most = draft_room(*sequence, survey);
         if (most > 0) most = speculation_->considers(sequence->number, most);
         if (most == 0) continue;
-        most = std::min(most,
-                        pacing_->rows_beside(survey.load, sequence->fed + 1, options_.step_budget));
-        const auto costs = draft_costs(*sequence, survey, survey.load, most);
+        const std::size_t fits = batch_room(survey.load, sequence->fed, most);
+        const auto costs = draft_costs(*sequence, survey, survey.load, fits);
         Draft proposed = speculation_->propose(sequence->number, {}, most, costs);
-        if (proposed.tokens.size() > most) proposed.tokens.resize(most);
+        if (proposed.tokens.size() > fits) proposed.tokens.resize(fits);
         const bool ahead = proposed.shape == DraftShape::kAhead;
         if (ahead) {
             draft.ahead = !proposed.tokens.empty();
@@ -188,13 +193,14 @@ void Scheduler::plan_ahead(Survey& survey) {
         if (most > 0) most = speculation_->considers(number, most);
         draft.ahead = most > 0;
         if (most == 0) continue;
-        const auto costs = draft_costs(sequence, survey, round, most);
+        const std::size_t fits = batch_room(round, sequence.fed, most);
+        const auto costs = draft_costs(sequence, survey, round, fits);
         Draft proposed = speculation_->propose(number, draft.under_way, most, costs);
         draft.ahead = proposed.shape == DraftShape::kAhead && !proposed.tokens.empty();
         if (!draft.ahead) continue;
         draft.jobs = proposed.jobs;
         const std::size_t job = std::max<std::size_t>(proposed.job, 1);
-        proposed.tokens.resize(std::min({proposed.tokens.size(), job, most}));
+        proposed.tokens.resize(std::min({proposed.tokens.size(), job, fits + 1, most}));
         draft.shape = DraftShape::kAhead;
         plan_draft(sequence, std::move(proposed.tokens), survey);
         draft.ahead = !draft.planned.empty();

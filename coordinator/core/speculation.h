@@ -31,7 +31,7 @@ struct SpeculationCosts {
     nanoseconds plain{};    ///< one token alone: from the row's departure to the token's arrival
     nanoseconds slowest{};  ///< of these, in the slowest stage or link
     /// together[k]: a round with k drafted rows behind the certain one, and all that goes along;
-    /// together[0] is a round without. Its length bounds k.
+    /// together[0] is a round without. Its length bounds k: what one batch may take.
     std::span<const nanoseconds> together;
     /// slowest_of[k]: the slowest stage's or link's part of together[k]; as many, or none: then
     /// jobs ahead have one row.
@@ -91,7 +91,7 @@ class Speculation {
     /// be found out. 0: it has nothing to say and need not be asked. Cheap.
     virtual std::size_t considers(std::uint64_t number, std::size_t most) = 0;
     /// Drafts behind the certain tokens and `under_way` (drafted before, not verified yet).
-    /// `most`: rows for which there is room.
+    /// `most`: rows for which there is room, of which a batch takes what `costs` know of.
     virtual Draft propose(std::uint64_t number, std::span<const TokenId> under_way,
                           std::size_t most, const SpeculationCosts& costs) = 0;
     /// What a drafter on the last stage proposes behind the newest certain token (StepResult).

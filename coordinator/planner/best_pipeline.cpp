@@ -26,6 +26,23 @@ std::size_t max_labels(const Inventory& inventory) {
     return sets <= kMaxExactSets ? kExactLabels : kBoundedLabels;
 }
 
+/// One row takes as long wherever equal devices are cut, but prompts and many users want them all to
+/// be busy: among cuts of the same devices that decode as fast, the one that is best for prompts.
+void cut_for_prompts(Predictor& predictor, BestPipeline& best) {
+    if (best.pipeline.size() < 2) return;
+    SearchOptions options{.cost = {.slowest_weight = predictor.chunks() - 1},
+                          .least_stages = best.pipeline.size(),
+                          .max_labels = max_labels(predictor.inventory())};
+    for (const auto& stage : best.pipeline)
+        options.order.push_back(stage.device);
+    const auto found = find_pipeline(predictor.prefill(), predictor.inventory(), options);
+    if (found.pipeline.size() < best.pipeline.size()) return;
+    const double seconds = predictor.seconds(found.pipeline, Objective::kDecode);
+    if (seconds > best.seconds * (1 + kTolerance)) return;
+    best.pipeline = found.pipeline;
+    best.seconds = seconds;
+}
+
 }  // namespace
 
 BestPipeline best_pipeline(Predictor& predictor, Objective objective, const Among& among) {
@@ -50,6 +67,7 @@ BestPipeline best_pipeline(Predictor& predictor, Objective objective, const Amon
     };
     if (objective == Objective::kDecode) {
         search(predictor.decode(1));
+        cut_for_prompts(predictor, best);
     } else if (objective == Objective::kPrefill) {
         options.cost.slowest_weight = predictor.chunks() - 1;
         search(predictor.prefill());

@@ -228,6 +228,11 @@ Status ClusterKnowledge::on_plan(const Plan& plan) {
     return options_.store->remember_plan(record);
 }
 
+Status ClusterKnowledge::remember(const Plan& plan, const std::string& model) {
+    return options_.store->remember_plan(
+        {.epoch = plan.epoch, .model = model, .stages = stages_text(plan), .made = unix_now()});
+}
+
 std::vector<StageCost> ClusterKnowledge::first_costs(const Plan& plan) const {
     const std::uint64_t row_bytes = parts_ ? parts_->sizes.width * sizeof(float) : 0;
     return coordinator::first_costs(surveyed_, plan, row_bytes);

@@ -83,6 +83,8 @@ class ClusterKnowledge {
 
     /// Must have succeeded before anybody hears of the plan.
     Status on_plan(const Plan& plan);
+    /// The same for a plan of another model, of which nothing else is kept.
+    Status remember(const Plan& plan, const std::string& model);
     /// For the scheduler: what the links of this plan cost.
     std::vector<StageCost> first_costs(const Plan& plan) const;
     /// "predicted: …", and who was left out; empty if nothing can be said.

@@ -30,6 +30,17 @@ void add_scheduler(Exposition& out, const MetricsFacts& facts) {
     out.counter("potluck_pipeline_losses_total", "Pipelines that were lost", counters.losses);
 }
 
+void add_stages(Exposition& out, const std::vector<StageWork>& stages) {
+    out.family("potluck_stage_steps_total", Kind::kCounter,
+               "Batches of which a stage reported the time");
+    for (std::size_t i = 0; i < stages.size(); ++i)
+        out.sample(stages[i].steps, {{"stage", std::to_string(i)}});
+    out.family("potluck_stage_compute_seconds_total", Kind::kCounter,
+               "Time that a stage computed in these");
+    for (std::size_t i = 0; i < stages.size(); ++i)
+        out.sample(stages[i].compute, {{"stage", std::to_string(i)}});
+}
+
 void add_depths(Exposition& out, const char* name, const char* help,
                 const std::vector<std::uint64_t>& rows) {
     out.family(name, Kind::kCounter, help);
@@ -73,13 +84,15 @@ MetricsFacts metrics_facts(const Scheduler& scheduler, bool ready) {
             .waiting = scheduler.waiting(),
             .in_flight = scheduler.in_flight(),
             .counters = scheduler.counters(),
-            .speculation = scheduler.speculation_totals()};
+            .speculation = scheduler.speculation_totals(),
+            .stages = scheduler.stage_work()};
 }
 
 std::string metrics_text(const MetricsFacts& facts) {
     Exposition out;
     out.gauge("potluck_ready", "A token came through every stage of the plan", facts.ready ? 1 : 0);
     add_scheduler(out, facts);
+    add_stages(out, facts.stages);
     add_speculation(out, facts.speculation);
     return out.text();
 }

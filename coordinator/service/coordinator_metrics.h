@@ -3,6 +3,7 @@
 // What GET /metrics says of the coordinator (docs/api.md lists the names).
 
 #include <string>
+#include <vector>
 
 #include "coordinator/core/scheduler.h"
 
@@ -16,6 +17,7 @@ struct MetricsFacts {
     std::size_t in_flight = 0;
     SchedulerCounters counters;
     SpeculationTotals speculation;
+    std::vector<StageWork> stages;
 };
 MetricsFacts metrics_facts(const Scheduler& scheduler, bool ready);
 

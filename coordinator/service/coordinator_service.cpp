@@ -20,6 +20,7 @@
 #include "links/control_link.h"
 #include "links/lobby.h"
 #include "proto/frame.h"
+#include "weights/joint_holder.h"
 #include "weights/model_holder.h"
 #include "weights/service/server.h"
 
@@ -122,6 +123,7 @@ struct CoordinatorService::Impl {
     bool leaving = false;  ///< workers end because we said so
     std::vector<std::pair<StageIndex, StepSample>> early_samples;  ///< until the pipeline starts
     PipelineEnds ends;
+    std::unique_ptr<DraftNode> draft;  ///< null: there is none
     std::map<RequestId, std::shared_ptr<GenerationSink>> sinks;
     std::uint64_t next_request = 1;
     std::vector<std::byte> head;  ///< of the frame being sent; capacity is kept
@@ -176,18 +178,22 @@ void CoordinatorService::Impl::on_first_message(const std::shared_ptr<links::Con
 void CoordinatorService::Impl::welcome_results(const std::shared_ptr<links::ControlLink>& link,
                                                const proto::Hello& hello,
                                                const proto::WireLayout& wire) {
-    const auto& plan = deployment.plan();
-    if (!plan || plan->epoch.value != hello.epoch() || hello.stage() != plan->stages.size() ||
-        ends.has_results()) {
-        return lobby.refuse(link, fmt::format("no results of epoch {}, stage {} are expected",
-                                              hello.epoch(), hello.stage()));
+    const bool drafts = draft && draft->expects(hello, link->identity());
+    if (!drafts) {
+        const auto& plan = deployment.plan();
+        if (!plan || plan->epoch.value != hello.epoch() || hello.stage() != plan->stages.size() ||
+            ends.has_results()) {
+            return lobby.refuse(link, fmt::format("no results of epoch {}, stage {} are expected",
+                                                  hello.epoch(), hello.stage()));
+        }
+        if (link->identity() != workers.identity(plan->stages.back().node))
+            return lobby.refuse(link, link->identity().name + " does not have the last stage");
     }
-    if (link->identity() != workers.identity(plan->stages.back().node))
-        return lobby.refuse(link, link->identity().name + " does not have the last stage");
     proto::Control answer;
     *answer.mutable_hello() = links::make_hello(proto::Hello::DATA, "coordinator", options.wire);
     if (auto sent = link->send(answer); !sent) return link->close();
-    ends.take_results(plan->epoch, {link->release(), &wire});
+    if (drafts) return draft->take_results({link->release(), &wire});
+    ends.take_results(deployment.plan()->epoch, {link->release(), &wire});
 }
 
 void CoordinatorService::Impl::on_worker_lost(NodeId node, const Error& reason) {
@@ -200,6 +206,7 @@ void CoordinatorService::Impl::on_worker_lost(NodeId node, const Error& reason) 
 
 void CoordinatorService::Impl::on_worker_message(NodeId node, const proto::Control& message) {
     using proto::Control;
+    if (draft && draft->on_message(node, message)) return;
     DeploymentActions actions;
     switch (message.message_case()) {
         case Control::kRegister:
@@ -287,6 +294,7 @@ void CoordinatorService::Impl::observe(StageIndex stage, const StepSample& sampl
 
 void CoordinatorService::Impl::act(const DeploymentActions& actions) {
     if (leaving) return;
+    if (draft) draft->review();  // what the model's plan wants of its node goes first
     for (const auto& action : actions) {
         if (const auto* prepare = std::get_if<PrepareNodes>(&action)) {
             if (auto kept = knowledge->on_plan(prepare->plan); !kept)
@@ -496,8 +504,20 @@ Result<std::unique_ptr<CoordinatorService>> CoordinatorService::start(
     limits.max_head_bytes = proto::kMaxHeadBytes;
     limits.max_payload_bytes = weights::kChunkBytes;
     auto* self = impl.get();
+    auto holder = weights::make_model_holder(self->facts.file, self->options.weights_cache);
+    if (self->options.draft) {
+        POTLUCK_ASSIGN(
+            self->draft,
+            DraftNode::start(
+                {transport, self->options.wire, self->deployment, self->workers, *self->knowledge,
+                 [self] { return self->listener->address(); }, self->events.on_status},
+                std::move(*self->options.draft)));
+        holder = weights::make_joint_holder(
+            std::move(holder),
+            weights::make_model_holder(self->draft->model_file(), self->options.weights_cache));
+    }
     impl->weights_server = std::make_unique<weights::Server>(
-        loop, weights::make_model_holder(self->facts.file, self->options.weights_cache),
+        loop, std::move(holder),
         weights::ServerOptions{.bytes_per_second = self->options.weights_rate});
     POTLUCK_ASSIGN(impl->listener,
                    transport.listen(self->options.listen, limits,
@@ -516,6 +536,7 @@ void CoordinatorService::shut_down(const std::string& reason) {
     proto::Control message;
     message.mutable_shutdown()->set_reason(proto::to_utf8(reason));
     impl_->workers.send_to_all(message);
+    impl_->draft.reset();
     impl_->leaving = true;
 }
 

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@
 #include "coordinator/core/deployment.h"
 #include "coordinator/core/scheduler.h"
 #include "coordinator/service/cluster_knowledge.h"
+#include "coordinator/service/draft_node.h"
 #include "coordinator/service/node_certificates.h"
 #include "proto/layout.h"
 #include "transport/api.h"
@@ -36,6 +38,7 @@ struct CoordinatorOptions {
     SchedulerOptions scheduler;
     std::chrono::milliseconds silence{750};    ///< after which a worker is taken for dead
     std::unique_ptr<Speculation> speculation;  ///< null: nothing is drafted
+    std::optional<DraftNodeOptions> draft;     ///< a draft model on an idle node
     KnowledgeOptions knowledge;
     proto::WireVersions wire = proto::wire_versions();  ///< that it speaks
     NodeCertificates* certificates = nullptr;           ///< outlives it; null: none is renewed

@@ -1,14 +1,11 @@
 #include "coordinator/speculate/draft_choice.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 namespace potluck::coordinator {
 namespace {
 
-constexpr double kRecent = 1.0 / 16;  ///< weight of a new ratio
-constexpr double kLeastRatio = 0.5, kMostRatio = 3;
 constexpr double kNearlyWhole = 0.1;  ///< so little more is not worth one more job
 constexpr double kMostChance = 0.98;  ///< that a copy goes on beyond what was drafted
 /// Drafts are not made longer once they are reached so seldom.
@@ -25,25 +22,6 @@ double slowed(double gain, const SpeculationCosts& costs, nanoseconds per_draft)
 }
 
 }  // namespace
-
-std::size_t CostCorrection::class_of(std::size_t drafted) {
-    return std::min<std::size_t>(std::bit_width(drafted), kClasses - 1);
-}
-
-void CostCorrection::observe(std::size_t drafted, nanoseconds took, nanoseconds foretold) {
-    if (foretold <= nanoseconds{} || took <= nanoseconds{}) return;
-    const double seen = std::clamp(to_double(took) / to_double(foretold), kLeastRatio, kMostRatio);
-    const std::size_t i = class_of(drafted);
-    ratio_[i] = known_[i] ? ratio_[i] + (seen - ratio_[i]) * kRecent : seen;
-    known_[i] = true;
-}
-
-double CostCorrection::of(std::size_t drafted, double unknown) const {
-    for (std::size_t i = class_of(drafted) + 1; i-- > 0;) {
-        if (known_[i]) return ratio_[i];
-    }
-    return unknown;
-}
 
 Bet bet_together(std::span<const Chance> chances, const SpeculationCosts& costs,
                  const CostCorrections& corrections, const BetLimits& limits) {
@@ -82,7 +60,7 @@ namespace {
 
 /// Jobs of so many rows: what the first and each further one take.
 struct JobTimes {
-    double plain = 0, begins = 0, follows = 0;
+    double plain = 0, begins = 0, follows = 0, behind_wrong = 0;
     double jobs = 1;
 };
 
@@ -94,7 +72,8 @@ JobTimes job_times(std::size_t rows, const SpeculationCosts& costs,
     JobTimes times{
         .plain = to_double(costs.plain) * corrections.together.of(0),
         .begins = to_double(way) * corrections.begins.of(rows, corrections.together.of(rows - 1)),
-        .follows = to_double(slowest) * corrections.follows.of(rows)};
+        .follows = to_double(slowest) * corrections.follows.of(rows),
+        .behind_wrong = to_double(corrections.behind_wrong())};
     // Other users' certain rows take the place of some jobs.
     const double others = std::max(
         to_double(costs.plain) / std::max(to_double(costs.slowest), 1.0) - costs.window, 0.0);
@@ -119,7 +98,7 @@ double ahead_gain(std::span<const Chance> chances, double Chance::*which, std::s
         tokens += survives * p / (1 - p);
         jobs += survives * job / (1 - job);
     }
-    return tokens * times.plain / (times.begins + times.follows * jobs);
+    return tokens * times.plain / (times.begins + times.follows * jobs + times.behind_wrong);
 }
 
 }  // namespace
@@ -139,7 +118,8 @@ Bet bet_ahead(std::span<const Chance> chances, const SpeculationCosts& costs,
         const std::size_t in_window = rows * window_of(times.jobs) - 1;
         const std::size_t most = std::min({chances.size(), limits.most, in_window});
         if (most < rows || window_of(times.jobs) < 2) continue;
-        if (times.begins - times.plain > to_double(limits.allowance) && rows > 1) break;
+        const double first = rows > 1 ? std::max(times.begins - times.plain, 0.0) : 0;
+        if (first + times.behind_wrong > to_double(limits.allowance)) break;
         double lower = 0;
         for (std::size_t i = 0; i < most; ++i)
             lower += chances[i].lower / static_cast<double>(most);

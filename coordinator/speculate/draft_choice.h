@@ -9,8 +9,9 @@
 //
 // Ahead: jobs of m rows that follow one another, all behind a wrong row for nothing. The first one
 // is back after T(m - 1), each that is still of use a slowest stage's time L(m) later:
-//     gain = (1 + sum_i P_i) T(0) / (T(m - 1) + L(m) sum_{j>0} P_{jm}),   P_i = prod_{l<=i} p_l
-// which for one row and equal chances is S / (S (1 - a) + a) (docs/speculation.md).
+//     gain = (1 + sum_i P_i) T(0) / (T(m - 1) + L(m) sum_{j>0} P_{jm} + w),   P_i = prod_{l<=i} p_l
+// where w is what the round behind the wrong job takes longer, because what is cancelled is still
+// there. For one row, equal chances and no w it is S / (S (1 - a) + a) (docs/speculation.md).
 //
 // Where a drafted token itself takes time c of some other thread, rounds are taken to last k c
 // longer, and tokens ahead c each: it may be the stages' own processors that draft meanwhile.
@@ -20,30 +21,9 @@
 
 #include "coordinator/core/speculation.h"
 #include "coordinator/speculate/calibration.h"
+#include "coordinator/speculate/cost_corrections.h"
 
 namespace potluck::coordinator {
-
-/// What measured rounds took against what was foretold for them; 1: as foretold.
-class CostCorrection {
-  public:
-    void observe(std::size_t drafted, nanoseconds took, nanoseconds foretold);
-    /// Of rounds with so many drafted rows; what was not measured is like the nearest fewer.
-    double of(std::size_t drafted) const { return of(drafted, 1); }
-    /// `unknown`: if nothing was measured.
-    double of(std::size_t drafted, double unknown) const;
-
-  private:
-    static constexpr std::size_t kClasses = 7;
-    static std::size_t class_of(std::size_t drafted);
-    double ratio_[kClasses] = {};
-    bool known_[kClasses] = {};
-};
-
-/// Of each thing that is foretold its own: rounds together; a job ahead that begins behind the
-/// newest certain token; one that follows another.
-struct CostCorrections {
-    CostCorrection together, begins, follows;
-};
 
 struct Bet {
     std::size_t length = 0;  ///< 0: none pays; ahead: drafted rows that fill the pipeline

@@ -1,7 +1,8 @@
 #pragma once
 
 // The way between the drafter `draft_model`, which lives on the loop's thread and never waits, and
-// whoever runs its model somewhere else (coordinator/draft_model).
+// whoever runs its model somewhere else (coordinator/draft_model): on a thread of this machine, or
+// on a node that has nothing else to do.
 //
 // The other side is told the certain tokens and drafts behind them, token by token, as long as no
 // more than `most` are drafted; what it drafts without a break is a *chain*. When a certain token
@@ -15,6 +16,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 
 #include "base/ids.h"
 
@@ -62,6 +64,11 @@ class DraftPort {
     /// False if there is no room: `request` may be posted later.
     [[nodiscard]] virtual bool post(const DraftRequest& request) = 0;
     virtual std::optional<DraftReply> poll() = 0;
+    /// Whether its computing may hold a stream up: it has a processor in common with stages or with
+    /// the loop.
+    virtual bool shares_processors() const { return true; }
+    /// Why nothing is drafted now, for people; empty: it is.
+    virtual std::string absence() const { return {}; }
 };
 
 }  // namespace potluck::coordinator

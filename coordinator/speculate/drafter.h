@@ -67,11 +67,19 @@ class Drafter {
     virtual void proposed_by_stage(std::uint64_t /*number*/, std::span<const TokenId> /*tokens*/) {}
     virtual void end(std::uint64_t number) = 0;
 
-    /// What one more guessed token takes of some other thread or machine, as measured; 0: it is
-    /// guessed on the loop.
+    // Of drafters that compute on another thread or machine:
+    /// What one more guessed token may hold a stream up, as measured; 0: it is guessed on the loop,
+    /// or where it is in nobody's way.
     virtual nanoseconds cost_per_token() const { return {}; }
-    /// Of that, for this sequence so far.
+    /// All that it computed elsewhere for this sequence.
     virtual nanoseconds spent(std::uint64_t /*number*/) const { return {}; }
+    /// What of that may have held the stream up and was not asked for yet.
+    virtual nanoseconds take_charge(std::uint64_t /*number*/) { return {}; }
+    /// How much of that it may cost from now on, beyond what was asked for; said before it is
+    /// asked.
+    virtual void allow(std::uint64_t /*number*/, nanoseconds /*more*/) {}
+    /// Why it has no idea whatever the text; empty: nothing but the text.
+    virtual std::string absence() const { return {}; }
 };
 
 struct NgramModOptions {

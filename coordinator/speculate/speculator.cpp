@@ -74,10 +74,8 @@ struct Sequence {
     std::vector<Source> sources;
     std::vector<TokenId> untold;  ///< of patient drafters
     DebtAccount debt;
-    nanoseconds foretold{};  ///< of the round that is under way; of kAhead: of a job that follows
-    nanoseconds foretold_first{};  ///< of kAhead: of the first job
-    bool follows = false;          ///< of kAhead: the last job was right, and another behind it
-    std::size_t job = 1;           ///< of kAhead: rows
+    RoundTimes times;
+    std::size_t job = 1;  ///< of kAhead: rows
     DraftShape shape = DraftShape::kTogether;
     Attention attention;
     std::uint64_t position = 0;              ///< certain tokens of the answer
@@ -151,8 +149,7 @@ class Speculator final : public Speculation {
                                     bool can_change);
     Draft make_draft(std::uint64_t number, Sequence& s, const Offer& offer,
                      std::span<const TokenId> under_way, std::size_t most);
-    static void foretell(Sequence& s, const Draft& draft, const SpeculationCosts& costs);
-    void correct(Sequence& s, const RoundVerdict& round);
+    nanoseconds take_charges(std::uint64_t number, const Sequence& s);
     void tell_why(const Sequence& s, SpeculationReport& report) const;
 
     SpeculatorOptions options_;
@@ -287,6 +284,9 @@ std::size_t Speculator::look(std::uint64_t number, Sequence& s) {
             source.forget();
             continue;
         }
+        // Half of what may be lost is left for rounds, unless nobody else drafts.
+        arms_[source.arm].drafter->allow(
+            number, s.debt.allowance() - (s.named ? nanoseconds{} : s.debt.bound() / 4));
         guess(number, source);
         if (source.rest().empty()) continue;
         any = true;
@@ -458,34 +458,8 @@ Draft Speculator::propose(std::uint64_t number, std::span<const TokenId> under_w
     s.job = offer->bet.job;
     s.why = Why::kPays;
     Draft draft = make_draft(number, s, *offer, under_way, most);
-    foretell(s, draft, costs);
+    s.times.foretell(draft, costs);
     return draft;
-}
-
-/// What the rounds of a draft should take by the costs.
-void Speculator::foretell(Sequence& s, const Draft& draft, const SpeculationCosts& costs) {
-    if (draft.tokens.empty()) return;
-    if (draft.shape == DraftShape::kTogether) {
-        s.foretold = costs.together[draft.tokens.size()];
-        return;
-    }
-    const std::size_t i = draft.job - 1;
-    const bool several = i < costs.slowest_of.size() && i < costs.together.size();
-    s.foretold = several ? costs.slowest_of[i] : costs.slowest;
-    s.foretold_first = several ? costs.together[i] : costs.plain;
-}
-
-/// Rounds correct what is foretold of later ones.
-void Speculator::correct(Sequence& s, const RoundVerdict& round) {
-    if (round.shape == DraftShape::kTogether) {
-        s.follows = false;
-        corrections_.together.observe(round.drafted, round.took,
-                                      round.drafted > 0 ? s.foretold : round.plain);
-        return;
-    }
-    auto& of = s.follows ? corrections_.follows : corrections_.begins;
-    of.observe(s.job, round.took, s.follows ? s.foretold : s.foretold_first);
-    s.follows = round.drafted > 0 && round.accepted == round.drafted;
 }
 
 void Speculator::verdict(std::uint64_t number, const RoundVerdict& round) {
@@ -493,16 +467,14 @@ void Speculator::verdict(std::uint64_t number, const RoundVerdict& round) {
     if (found == sequences_.end() || found->second.off) return;
     auto& s = found->second;
     const bool together = round.shape == DraftShape::kTogether;
-    const bool drafted = round.drafted > 0 || !together;
-    correct(s, round);
+    // What a plain round takes longer behind cancelled jobs was lost by drafting.
+    const bool counts = round.drafted > 0 || !together || s.times.hindered();
+    s.times.correct(round, corrections_);
     // What one token really takes, by the rounds without drafts.
     const auto plain = nanoseconds(static_cast<nanoseconds::rep>(
         static_cast<double>(round.plain.count()) * corrections_.together.of(0)));
-    // What drafting took elsewhere counts as if it had held the stream up.
-    const auto drafting =
-        round.drafted > 0 ? arms_[s.arm].drafter->cost_per_token() : nanoseconds{};
-    s.debt.round(round.took + round.drafted * drafting, plain,
-                 together ? 1 + round.accepted : round.tokens, drafted);
+    s.debt.round(round.took, plain, together ? 1 + round.accepted : round.tokens, counts,
+                 take_charges(number, s));
     if (round.drafted == 0) return;
     auto& report = s.report;
     ++report.rounds;
@@ -521,6 +493,14 @@ void Speculator::verdict(std::uint64_t number, const RoundVerdict& round) {
     count(report.accepted_at, round.accepted);
 }
 
+/// What drafters took elsewhere since the last time, as if all of it had held the stream up.
+nanoseconds Speculator::take_charges(std::uint64_t number, const Sequence& s) {
+    nanoseconds sum{};
+    for (const auto& source : s.sources)
+        sum += arms_[source.arm].drafter->take_charge(number);
+    return sum;
+}
+
 void Speculator::tell_why(const Sequence& s, SpeculationReport& report) const {
     report.arm = report.drafter = "off";
     report.reason = name_of(s.why);
@@ -534,6 +514,11 @@ void Speculator::tell_why(const Sequence& s, SpeculationReport& report) const {
             break;
         case Why::kNoIdea:
             report.why = "no drafter had an idea";
+            for (const auto& source : s.sources) {
+                const auto absence = arms_[source.arm].drafter->absence();
+                if (source.drafts && !absence.empty())
+                    report.why += fmt::format("; {}: {}", arms_[source.arm].kind->name, absence);
+            }
             break;
         case Why::kCosts:
             report.why = "rows cost as much as they could bring";
@@ -563,11 +548,11 @@ SpeculationReport Speculator::end(std::uint64_t number) {
     auto& s = found->second;
     tell(number, s);
     SpeculationReport report = std::move(s.report);
+    report.debt = s.debt.total() + take_charges(number, s);
     for (const auto& source : s.sources) {
         report.draft += arms_[source.arm].drafter->spent(number);
         arms_[source.arm].drafter->end(number);
     }
-    report.debt = s.debt.total();
     tell_why(s, report);
     sequences_.erase(found);
     return report;

@@ -114,6 +114,86 @@ TEST(DraftModel, AMachineThatGoesIsNotMissed) {
     EXPECT_EQ(stream.answer(), answer_alone(question) + "|length") << cluster.output();
 }
 
+/// Answers that name the draft model until one had drafts that were right; every text is `text`.
+bool drafts_rightly(const Cluster& cluster, Question question, const std::string& text) {
+    question.speculation = "draft_model";
+    return eventually([&] {
+        const auto answer = ask(cluster, question);
+        EXPECT_EQ(answer.text, text) << cluster.output();
+        return answer.figure("accepted") > 0;
+    });
+}
+
+std::size_t count(const std::string& text, const std::string& what) {
+    std::size_t n = 0;
+    for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + 1))
+        ++n;
+    return n;
+}
+
+/// A cluster of two workers that hold the model and a third one for the small model.
+std::vector<std::string> with_draft_node(std::vector<std::string> more) {
+    std::vector<std::string> arguments{"--workers", "3",           "--threads",     "1",
+                                       "--pace",    "8ms,8ms,1ms", "--draft-model", small_model()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+}
+
+constexpr const char* kOnTheThird = "draft model: ready on local-3";
+
+TEST(DraftNode, DraftsOnASpareWorkerAndIsNotMissed) {
+    if (!fs::exists(small_model())) GTEST_SKIP() << small_model() << " is not there";
+    Cluster cluster(with_draft_node({"--split", "4,4,0", "--draft-node", "auto"}));
+    ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output();
+    ASSERT_TRUE(cluster.wait_for(kOnTheThird)) << cluster.output();
+    const Question short_one{.prompt = prompts()[1], .max_tokens = kTokens};
+    const auto text = answer_alone(short_one);
+    EXPECT_TRUE(drafts_rightly(cluster, short_one, text)) << cluster.output();
+
+    const Question question{.prompt = "class Queue:\n    def __init__",
+                            .speculation = "draft_model",
+                            .max_tokens = 1000,
+                            .ignore_eos = true};
+    StreamClient stream(cluster.port(), fields(question));
+    ASSERT_TRUE(eventually([&] { return stream.pieces() >= 3; }));
+    const auto before = count(cluster.output(), "draft model: ");
+    ::kill(cluster.worker_pids().at(2), SIGKILL);
+    EXPECT_TRUE(eventually([&] { return count(cluster.output(), "draft model: ") > before; }));
+    EXPECT_FALSE(stream.ended()) << "too short to show anything";
+    EXPECT_EQ(stream.answer(), answer_alone(question) + "|length") << cluster.output();
+    // The model's own pipeline was never touched.
+    EXPECT_EQ(count(cluster.output(), "\nlost: "), 0U) << cluster.output();
+
+    // The worker comes back, and so does the draft model.
+    ASSERT_TRUE(eventually([&] { return count(cluster.output(), kOnTheThird) >= 2; }))
+        << cluster.output();
+    EXPECT_TRUE(drafts_rightly(cluster, short_one, text)) << cluster.output();
+}
+
+TEST(DraftNode, ANamedWorkerIsKeptForItAndMayBeDrained) {
+    if (!fs::exists(small_model())) GTEST_SKIP() << small_model() << " is not there";
+    Cluster cluster(with_draft_node({"--draft-node", "local-3"}));
+    ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output();
+    ASSERT_TRUE(cluster.wait_for(kOnTheThird)) << cluster.output();
+    EXPECT_EQ(cluster.output().find("on local-3/0"), std::string::npos) << cluster.output();
+    const Question question{.prompt = prompts()[1], .max_tokens = kTokens};
+    const auto text = answer_alone(question);
+    EXPECT_TRUE(drafts_rightly(cluster, question, text)) << cluster.output();
+    const std::string port = std::to_string(cluster.port());
+    ASSERT_EQ(run_program({"drain", "local-3", "--port", port}).exit_code, 0);
+    ASSERT_TRUE(cluster.wait_for("draft model: worker local-3 is out of use: drained"));
+    auto without = question;
+    without.speculation = "draft_model";
+    const auto answer = ask(cluster, without);
+    EXPECT_EQ(answer.text, text);
+    EXPECT_EQ(answer.figure("drafted"), 0);
+    EXPECT_EQ(answer.usage.at("speculation").at("why").as_string(),
+              "no drafter had an idea; draft_model: worker local-3 is out of use: drained");
+    ASSERT_EQ(run_program({"undrain", "local-3", "--port", port}).exit_code, 0);
+    EXPECT_TRUE(eventually([&] { return count(cluster.output(), kOnTheThird) >= 2; }));
+    EXPECT_TRUE(drafts_rightly(cluster, question, text)) << cluster.output();
+}
+
 TEST(DraftModel, AnotherVocabularyIsRefused) {
     const auto path =
         fs::temp_directory_path() / ("other-vocabulary-" + std::to_string(::getpid()) + ".gguf");

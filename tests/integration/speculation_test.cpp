@@ -96,6 +96,33 @@ TEST(Speculation, AheadOnPacedWorkersChangesNoToken) {
     }
 }
 
+// What a drafter on the last stage proposes travels with the tokens; the coordinator tries it.
+TEST(Speculation, ByTheLastStageChangesNoToken) {
+    for (const char* workers : {"1", "3"}) {
+        Cluster cluster({"--workers", workers, "--speculation", "off", "--test-stage-drafts", "8"});
+        ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output();
+        std::int64_t drafted = 0;
+        std::int64_t accepted = 0;
+        for (const double temperature : {0.0, 0.8}) {
+            for (const auto& prompt : prompts()) {
+                const auto plain = ask(cluster, {prompt, temperature, "off"});
+                EXPECT_GT(plain.text.size(), 10U) << plain.text;
+                const auto answer = ask(cluster, {prompt, temperature, "stage"});
+                EXPECT_EQ(answer.text, plain.text);
+                const auto& report = answer.usage.at("speculation");
+                drafted += report.at("drafted").to_number<int>();
+                accepted += report.at("accepted").to_number<int>();
+            }
+        }
+        EXPECT_GT(accepted, 20) << "of " << drafted << " with " << workers << " workers";
+    }
+    // Without one there, nothing comes from it.
+    Cluster cluster({"--workers", "1", "--speculation", "stage"});
+    ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output();
+    const auto answer = ask(cluster, {prompts()[2]});
+    EXPECT_EQ(answer.usage.at("speculation").at("drafted").to_number<int>(), 0);
+}
+
 TEST(Speculation, UnknownNamesAreRefused) {
     const auto finished = run_program({"up", "--port", "0", "--speculation", "psychic"});
     EXPECT_EQ(finished.exit_code, 2);

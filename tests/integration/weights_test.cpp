@@ -11,6 +11,7 @@
 #include <regex>
 #include <string>
 
+#include "asking.h"
 #include "cluster_process.h"
 #include "machines.h"
 
@@ -124,6 +125,22 @@ TEST_F(Weights, ComeFromAnotherWorkerToo) {
     expect_same_answer(cluster, attic.output() + cellar.output());
     EXPECT_EQ(loaded(attic).fetched, 0U);
     EXPECT_GT(loaded(cellar).fetched, 1'000'000U);
+}
+
+TEST_F(Weights, OfADraftModelAreFetchedToo) {
+    const std::string small = POTLUCK_SOURCE_DIR "/../shared/models/tiny-coder-draft-q8_0.gguf";
+    if (!fs::exists(small)) GTEST_SKIP() << small << " is not there";
+    Cluster cluster(coordinator(2, {"--draft-model", small, "--draft-node", "attic"}),
+                    "coordinator");
+    ASSERT_TRUE(cluster.wait_for("listening at")) << cluster.output();
+    Process attic(worker("attic"));
+    Process cellar(worker("cellar"));
+    expect_same_answer(cluster, attic.output() + cellar.output());
+    ASSERT_TRUE(cluster.wait_for("draft model: ready on attic")) << cluster.output();
+    const Loaded load = loaded(attic);
+    EXPECT_EQ(load.fetched, load.bytes);
+    EXPECT_GT(load.bytes, 800'000U);
+    EXPECT_EQ(trimmed(ask(cluster, {kPrompt, 0, "draft_model", kTokens}).text), expected_);
 }
 
 TEST_F(Weights, ThatWereSpoiledInTheCacheAreFetchedAgain) {

@@ -9,6 +9,7 @@
 
 #include "engine/step_time.h"
 #include "proto/frame.h"
+#include "tests/sim/drafts.h"
 #include "tests/sim/oracle.h"
 
 namespace potluck::sim {
@@ -97,7 +98,7 @@ Cluster::Cluster(const Scenario& scenario, Sabotage sabotage)
       network_(scenario.network),
       transport_(network_.transport("coordinator")),
       drafts_(std::make_shared<FakeDraftLog>()),
-      scheduler_(scenario.scheduler, bundled_tokenizer(), make_speculation()) {
+      scheduler_(scenario.scheduler, bundled_tokenizer(), oracle_drafts(scenario_, drafts_)) {
     const std::size_t stages = scenario_.stages();
     outcome_.stage_rows.resize(stages);
     // One stage makes the mistake: one that has activations coming in, or the one that samples.
@@ -140,23 +141,6 @@ Cluster::Cluster(const Scenario& scenario, Sabotage sabotage)
 }
 
 Cluster::~Cluster() = default;
-
-/// Drafts that know what the oracle says. Requests are named by what they ask for: "drafts ID".
-std::unique_ptr<coordinator::Speculation> Cluster::make_speculation() const {
-    if (!scenario_.drafts) return nullptr;
-    auto truth = [this](const std::string& choice, std::uint32_t nth) {
-        const RequestId id(std::stoull(choice.substr(choice.find(' '))));
-        const auto asked = std::find_if(scenario_.requests.begin(), scenario_.requests.end(),
-                                        [&](const auto& r) { return r.id == id; });
-        std::vector<TokenId> tokens;
-        const auto answer = expected_answer(scenario_, asked->request).at(nth);
-        for (const auto& report : answer.tokens)
-            tokens.push_back(report.token);
-        if (answer.ended_by_token) tokens.push_back(answer.last);
-        return tokens;
-    };
-    return std::make_unique<FakeSpeculation>(*scenario_.drafts, std::move(truth), drafts_);
-}
 
 void Cluster::problem(std::string text) {
     outcome_.problem(std::move(text));
@@ -391,10 +375,7 @@ Outcome Cluster::run() {
     check_end();
     outcome_.counters = scheduler_.counters();
     outcome_.kept_sequences = scheduler_.kept_sequences();
-    outcome_.drafts = *drafts_;
-    for (const auto& wrong : drafts_->problems)
-        problem("drafts: " + wrong);
-    if (drafts_->begun != drafts_->ended) problem("not every drafter's sequence has ended");
+    take_drafts(*drafts_, outcome_);
     outcome_.event_hash = network_.event_hash();
     return outcome_;
 }

@@ -75,7 +75,6 @@ class Cluster {
     class StageReceiver;
     struct Worker;
 
-    std::unique_ptr<coordinator::Speculation> make_speculation() const;
     void open_links();
     void listen(Worker& worker);
     void dial(transport::Transport& from, const std::string& address,

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "proto/frame.h"
+#include "tests/sim/drafts.h"
 #include "tests/sim/living_parts.h"
 
 namespace potluck::sim {
@@ -183,6 +184,7 @@ Outcome LivingCluster::run() {
     watch();
     outcome_.counters = scheduler_->counters();
     count_rows();
+    if (scenario_.base.drafts) take_drafts(*drafts_, outcome_);
     outcome_.event_hash = network_.event_hash();
     outcome_.events = network_.events();
     return outcome_;

@@ -39,6 +39,8 @@ struct LivingScenario {
 };
 
 LivingScenario random_life(std::uint64_t seed);
+/// The same with drafts, right or wrong, in every shape.
+LivingScenario random_life_with_drafts(std::uint64_t seed);
 /// The same workload under the faults of a file.
 LivingScenario live_through(const FaultScenario& scenario, std::uint64_t seed);
 
@@ -152,6 +154,7 @@ class LivingCluster {
     Random fault_random_;
     transport::SimNetwork network_;
     Outcome outcome_;
+    std::shared_ptr<FakeDraftLog> drafts_ = std::make_shared<FakeDraftLog>();
     proto::WireVersions versions_;  ///< the coordinator's, and of workers of its build
     std::vector<Machine> machines_;
     std::vector<std::unique_ptr<Node>> nodes_;  ///< null: not there yet

@@ -7,6 +7,7 @@
 
 #include "proto/control.h"
 #include "proto/frame.h"
+#include "tests/sim/drafts.h"
 #include "tests/sim/living_parts.h"
 #include "tests/sim/oracle.h"
 
@@ -64,7 +65,8 @@ void LivingCluster::start_coordinator() {
                       [](const Machine& m) { return !m.absent && !m.refused && !m.gone; }));
     deployment_.emplace(deployment_options(scenario_, workers, stored_epoch_), footprint(scenario_),
                         model_config(scenario_));
-    scheduler_.emplace(scenario_.base.scheduler, bundled_tokenizer());
+    scheduler_.emplace(scenario_.base.scheduler, bundled_tokenizer(),
+                       oracle_drafts(scenario_.base, drafts_));
     listeners_.push_back(std::move(*transport_->listen(
         "coordinator:1", {}, [this](auto connection) { accept_control(connection); })));
     listeners_.push_back(std::move(*transport_->listen(

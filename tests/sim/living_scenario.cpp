@@ -56,6 +56,12 @@ LivingScenario random_life(std::uint64_t seed) {
     return s;
 }
 
+LivingScenario random_life_with_drafts(std::uint64_t seed) {
+    LivingScenario s = random_life(seed);
+    add_drafts(s.base, seed);
+    return s;
+}
+
 LivingScenario live_through(const FaultScenario& scenario, std::uint64_t seed) {
     Random random(mix(seed, 6));
     LivingScenario s = calm_life(seed, random);

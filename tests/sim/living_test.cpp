@@ -13,6 +13,12 @@ namespace {
 
 constexpr std::uint64_t kSeeds = 400;
 
+std::string report(std::uint64_t seed, const Outcome& outcome, const char* test) {
+    return fmt::format(
+        "seed {}:\n  {}\nagain: POTLUCK_SIM_SEED={} bin/sim_test --gtest_filter=Losses.{}\n", seed,
+        fmt::join(outcome.problems, "\n  "), seed, test);
+}
+
 TEST(Losses, ChangeNoAnswer) {
     const Seeds seeds(kSeeds);
     std::uint64_t answered = 0;
@@ -26,10 +32,7 @@ TEST(Losses, ChangeNoAnswer) {
         const Outcome outcome = live_and_compare(random_life(seed));
         if (!outcome.problems.empty()) {
             ++failures;
-            ADD_FAILURE() << fmt::format(
-                "seed {}:\n  {}\nagain: POTLUCK_SIM_SEED={} bin/sim_test "
-                "--gtest_filter=Losses.ChangeNoAnswer\n",
-                seed, fmt::join(outcome.problems, "\n  "), seed);
+            ADD_FAILURE() << report(seed, outcome, "ChangeNoAnswer");
         }
         for (const auto& [id, log] : outcome.clients)
             answered += !log.hung_up && !log.error ? 1U : 0U;
@@ -49,6 +52,39 @@ TEST(Losses, ChangeNoAnswer) {
     EXPECT_GT(recomputed, 5000U);
     EXPECT_GT(refilled, 500U);
     EXPECT_GT(kept, 500U);
+}
+
+// Whatever is drafted when a machine is lost is nobody's token.
+TEST(Losses, WithDraftsChangeNoAnswer) {
+    const Seeds seeds(kSeeds);
+    FakeDraftLog drafts;
+    std::uint64_t losses = 0;
+    std::uint64_t pauses = 0;
+    std::uint64_t hung_up = 0;
+    int failures = 0;
+    for (std::uint64_t seed = seeds.first; seed <= seeds.last && failures < 3; ++seed) {
+        const Outcome outcome = live_and_compare(random_life_with_drafts(seed));
+        if (!outcome.problems.empty()) {
+            ++failures;
+            ADD_FAILURE() << report(seed, outcome, "WithDraftsChangeNoAnswer");
+        }
+        for (const auto& [id, log] : outcome.clients)
+            hung_up += log.hung_up ? 1U : 0U;
+        drafts.add(outcome.drafts);
+        losses += outcome.of(Seen::kLosses);
+        pauses += outcome.counters.pauses;
+    }
+    fmt::print(
+        "{} drafted, {} accepted, {} rounds together, {} ahead, {} of them of several drafts, {} "
+        "losses, {} pauses, {} hung up\n",
+        drafts.drafted, drafts.accepted, drafts.rounds_together, drafts.rounds_ahead,
+        drafts.long_jobs, losses, pauses, hung_up);
+    if (seeds.count() < kSeeds) return;
+    EXPECT_GT(losses, kSeeds);
+    EXPECT_GT(drafts.rounds_together, 1000U);
+    EXPECT_GT(drafts.rounds_ahead, 1000U);
+    EXPECT_GT(drafts.long_jobs, 300U);
+    EXPECT_GT(drafts.accepted, 2000U);
 }
 
 TEST(Losses, EqualSeedsMakeEqualEvents) {

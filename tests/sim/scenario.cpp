@@ -118,6 +118,11 @@ Scenario random_scenario(std::uint64_t seed) {
 
 Scenario random_drafts(std::uint64_t seed) {
     Scenario s = random_scenario(seed);
+    add_drafts(s, seed);
+    return s;
+}
+
+void add_drafts(Scenario& s, std::uint64_t seed) {
     Random random(mix(seed, 77));
     static constexpr double kRight[] = {0, 0.3, 0.5, 0.7, 0.9, 1};
     s.drafts = FakeDraftOptions{.seed = random.next(),
@@ -128,12 +133,15 @@ Scenario random_drafts(std::uint64_t seed) {
                                 .longest = random.between(1, 6),
                                 .silent = random.one_in(2) ? 0.0 : 0.2,
                                 .from_stage = random.one_in(2)};
+    if (random.one_in(2)) {
+        s.drafts->job = random.between(2, 6);
+        s.drafts->longest = std::max(s.drafts->longest, s.drafts->job);
+    }
     // More in flight than stages, as plans have it: somewhere to be ahead.
     if (!random.one_in(4)) s.limits.max_in_flight = 2 * s.limits.stages + 2;
     for (auto& r : s.requests) {
         if (!random.one_in(6)) r.request.speculation = "drafts " + std::to_string(r.id.value);
     }
-    return s;
 }
 
 Scenario two_and_two(std::uint64_t seed) {

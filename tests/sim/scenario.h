@@ -47,6 +47,7 @@ struct Scenario {
 Scenario random_scenario(std::uint64_t seed);
 /// The same with drafts, right or wrong, in both shapes, for most requests.
 Scenario random_drafts(std::uint64_t seed);
+void add_drafts(Scenario& scenario, std::uint64_t seed);
 /// Two stages of equal speed and two clients that decode for long.
 Scenario two_and_two(std::uint64_t seed);
 /// Three stages; a long prompt, and a second one that begins with the same `shared` tokens and ends

@@ -21,7 +21,8 @@ namespace potluck {
 struct FakeDraftOptions {
     std::uint64_t seed = 1;
     double right = 1;         ///< of drafted tokens
-    double ahead = 0;         ///< of a sequence's stretches of 8 tokens: in one-token jobs
+    double ahead = 0;         ///< of a sequence's stretches of 8 tokens: in jobs ahead
+    std::size_t job = 1;      ///< of jobs ahead: rows, at most
     std::size_t longest = 4;  ///< of one draft
     double silent = 0;        ///< of calls that propose nothing
     bool from_stage = false;  ///< the last stage proposes each token + 1
@@ -34,11 +35,21 @@ struct FakeDraftLog {
     std::uint64_t ended = 0;
     std::uint64_t rounds_together = 0;  ///< with drafts
     std::uint64_t rounds_ahead = 0;
+    std::uint64_t long_jobs = 0;  ///< of them, with several drafted rows
     std::uint64_t drafted = 0;
     std::uint64_t accepted = 0;
     std::size_t longest_under_way = 0;
     std::vector<coordinator::RoundVerdict> verdicts;
     std::vector<TokenId> from_stage;
+
+    void add(const FakeDraftLog& other) {
+        rounds_together += other.rounds_together;
+        rounds_ahead += other.rounds_ahead;
+        long_jobs += other.long_jobs;
+        drafted += other.drafted;
+        accepted += other.accepted;
+        longest_under_way = std::max(longest_under_way, other.longest_under_way);
+    }
 };
 
 class FakeSpeculation final : public coordinator::Speculation {
@@ -86,14 +97,15 @@ class FakeSpeculation final : public coordinator::Speculation {
         check(costs.window >= 1 && costs.slowest.count() > 0 && !costs.together.empty() &&
                   costs.users > 0,
               "costs make no sense");
-        check(costs.together.size() == most + 1, "costs of other lengths than could be drafted");
+        check(costs.together.size() > 1 && costs.together.size() <= most + 1,
+              "costs of other lengths than could be drafted");
         // What is under way was drafted and not yet found wrong; some may have been taken back.
         check(under_way.size() <= sequence.drafted.size() &&
                   std::equal(under_way.begin(), under_way.end(), sequence.drafted.begin()),
               "what is under way was not drafted");
         log_->longest_under_way = std::max(log_->longest_under_way, under_way.size());
         sequence.drafted.resize(under_way.size());
-        coordinator::Draft draft{.jobs = costs.window};
+        coordinator::Draft draft{.job = options_.job, .jobs = costs.window};
         draft.shape = uniform(options_.seed, number,
                               static_cast<std::uint32_t>(sequence.made / 8)) < options_.ahead
                           ? coordinator::DraftShape::kAhead
@@ -121,12 +133,13 @@ class FakeSpeculation final : public coordinator::Speculation {
         check(round.accepted <= round.drafted, "more accepted than drafted");
         check(round.took.count() >= 0 && round.plain.count() >= 0, "a round takes negative time");
         const bool ahead = round.shape == coordinator::DraftShape::kAhead;
-        check(!ahead || round.drafted <= 1, "one-token jobs are verified together");
+        check(!ahead || round.drafted <= options_.job, "jobs are verified together");
         sequence.report.drafted += round.drafted;
         sequence.report.accepted += round.accepted;
         if (round.drafted > 0) {
             ++sequence.report.rounds;
             ++(ahead ? log_->rounds_ahead : log_->rounds_together);
+            if (ahead && round.drafted > 1) ++log_->long_jobs;
         }
         log_->drafted += round.drafted;
         log_->accepted += round.accepted;

@@ -22,7 +22,8 @@ std::shared_ptr<const engine::KeepRequest> keep_request(const proto::Keep& keep,
 
 }  // namespace
 
-LoadJob load_job(const StagePart& part, const proto::Prepare& prepare, const ModelFiles& files) {
+LoadJob load_job(const StagePart& part, const proto::Prepare& prepare, const ModelFiles& files,
+                 const std::shared_ptr<const engine::StageDrafter>& drafter) {
     const proto::Plan& p = prepare.plan();
     engine::ShardOptions shard;
     shard.part = {part.layer_begin, part.layer_end, part.embedding, part.head};
@@ -32,6 +33,7 @@ LoadJob load_job(const StagePart& part, const proto::Prepare& prepare, const Mod
     shard.kv = part.kv;
     shard.epoch = Epoch(p.epoch());
     shard.keep = keep_request(prepare.keep(), shard.part);
+    if (part.head) shard.drafter = drafter;
     const std::size_t in = part.config.input_width;
     const std::size_t out = part.config.output_width;
     const ModelPart wanted{p.model(), shard.part, part.rotary};

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/stage_drafter.h"
 #include "proto/control.h"
 #include "proto/frame.h"
 #include "worker/service/executor.h"
@@ -17,7 +18,9 @@
 namespace potluck::worker {
 
 /// Of its arguments it needs only `files` after the call.
-LoadJob load_job(const StagePart& part, const proto::Prepare& prepare, const ModelFiles& files);
+/// `drafter`: of a stage with the head; may be null.
+LoadJob load_job(const StagePart& part, const proto::Prepare& prepare, const ModelFiles& files,
+                 const std::shared_ptr<const engine::StageDrafter>& drafter);
 
 proto::Control progress_message(const proto::FrameRoute& route, const LoadState& state);
 

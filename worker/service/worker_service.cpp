@@ -327,7 +327,7 @@ void WorkerService::Impl::prepare(const proto::Prepare& message) {
 void WorkerService::Impl::load(HostedStage& stage, const StagePart& part,
                                const proto::Prepare& message) {
     const proto::Plan& p = message.plan();
-    LoadJob job = load_job(part, message, files);
+    LoadJob job = load_job(part, message, files, options.drafter);
     const std::size_t probe_rows = static_cast<std::size_t>(std::min<std::uint64_t>(
         {p.max_batch_rows(), p.context(), p.kv_pages() * kernels::kPageTokens}));
     ++loading;

@@ -16,6 +16,7 @@
 
 #include "base/result.h"
 #include "engine/pace.h"
+#include "engine/stage_drafter.h"
 #include "kernels/api/device.h"
 #include "proto/layout.h"
 #include "transport/api.h"
@@ -37,6 +38,8 @@ struct WorkerOptions {
     proto::WireVersions wire = proto::wire_versions();  ///< that it speaks
     CertificateOptions certificates;
     OwnerOptions owner;  ///< when the machine is not to be used
+    /// Drafts where tokens are sampled, on stages that have the head; null: nobody does.
+    std::shared_ptr<const engine::StageDrafter> drafter;
 };
 
 struct WorkerDevice {

@@ -2,9 +2,14 @@
 // never waited for: what it has drafted by the time that a guess is wanted is the guess, and while
 // a round is verified it goes on behind its own draft, so that a draft that turns out right is
 // followed by the next one at once.
+//
+// Where the model's computing may hold the stream up, it is asked for no more than the sequence may
+// still lose: a long text is fed in pieces, as fast as the account allows.
 
 #include <algorithm>
+#include <optional>
 #include <unordered_map>
+#include <utility>
 
 #include "coordinator/speculate/draft_port.h"
 #include "coordinator/speculate/drafter.h"
@@ -15,6 +20,7 @@ namespace {
 /// How far the model drafts: a few tokens, one more for each that was right in a row.
 constexpr std::size_t kFirstDraft = 4, kLongestDraft = 16;
 constexpr std::int64_t kCostWeight = 16;  ///< a new step's weight in the cost of a token
+constexpr std::size_t kLeastPiece = 16;   ///< tokens of a text that are fed before all can be
 
 class DraftModel final : public Drafter {
   public:
@@ -67,25 +73,41 @@ class DraftModel final : public Drafter {
         sequences_.erase(found);
         collect();
     }
-    nanoseconds cost_per_token() const override { return cost_; }
+    nanoseconds cost_per_token() const override {
+        return port_->shares_processors() ? cost_.value_or(nanoseconds{}) : nanoseconds{};
+    }
     nanoseconds spent(std::uint64_t number) const override {
         const auto found = sequences_.find(number);
         return found == sequences_.end() ? nanoseconds{} : found->second.spent;
     }
+    nanoseconds take_charge(std::uint64_t number) override {
+        collect();
+        const auto found = sequences_.find(number);
+        return found == sequences_.end() ? nanoseconds{} : std::exchange(found->second.owed, {});
+    }
+    void allow(std::uint64_t number, nanoseconds more) override {
+        const auto found = sequences_.find(number);
+        if (found != sequences_.end()) found->second.allowed = more;
+    }
+    std::string absence() const override { return port_->absence(); }
 
   private:
     struct Sequence {
         std::vector<TokenId> text;   ///< certain
         std::size_t posted = 0;      ///< tokens of it that the model's side was told
         std::size_t wanted = 0;      ///< and how many drafted ones
+        std::size_t reached = 0;     ///< where the last reply was, and one more
         std::vector<TokenId> chain;  ///< drafted behind the text
         std::uint32_t generation = 0;
         bool broken = false;  ///< this generation: what comes of it is void
         std::uint32_t right = 0;
         nanoseconds spent{};
+        nanoseconds owed{};  ///< of it, what may have held the stream up and nobody asked for
+        nanoseconds allowed = nanoseconds::max();  ///< that it may cost beyond what was asked for
 
         void break_chain() {
             broken = true;
+            reached = std::min(reached, text.size());
             chain.clear();
             right = 0;
         }
@@ -93,14 +115,54 @@ class DraftModel final : public Drafter {
 
     /// Tells the model's side what is new. What finds no room there goes with the next request.
     void ask(std::uint64_t number, Sequence& s) {
-        const std::size_t most = std::min(kFirstDraft + s.right, kLongestDraft);
-        while (s.posted < s.text.size() || most > s.wanted) {
+        const auto [end, most] = affordable(s);
+        while (s.posted < end || most > s.wanted) {
             const auto request =
-                DraftRequest::of(number, std::span(s.text).subspan(s.posted), most);
+                DraftRequest::of(number, std::span(s.text).subspan(s.posted, end - s.posted), most);
             if (!port_->post(request)) return;
             s.posted += request.count;
             s.wanted = request.most;
         }
+    }
+    struct Portion {
+        std::size_t end = 0;  ///< of the text, what the model's side may be told by now
+        std::size_t most = 0;
+    };
+    /// Everything, unless it may hold the stream up: then what is still allowed pays for, but for a
+    /// first piece, which shows what it costs. Behind a piece of a text that goes on one token is
+    /// drafted, to no use but to hear that it is fed.
+    Portion affordable(const Sequence& s) const {
+        const Portion all{s.text.size(), std::min(kFirstDraft + s.right, kLongestDraft)};
+        if (!port_->shares_processors() || s.allowed == nanoseconds::max()) return all;
+        const Portion nothing{s.posted, 0};
+        const auto left = static_cast<std::int64_t>(s.text.size() - s.posted);
+        if (!row_cost_ && !cost_) {
+            if (s.posted > 0 || s.allowed <= nanoseconds{}) return nothing;
+            return {std::min(s.text.size(), kLeastPiece), 1};
+        }
+        const nanoseconds row = row_cost_ ? *row_cost_ : *cost_;
+        nanoseconds room = s.allowed - s.owed - under_way(s);
+        if (room <= nanoseconds{}) return nothing;
+        if (left * row > room) {
+            const auto rows = static_cast<std::size_t>(room / row);
+            return rows < kLeastPiece ? nothing : Portion{s.posted + rows, 1};
+        }
+        room -= left * row;
+        if (!cost_) return {all.end, 1};
+        if (*cost_ == nanoseconds{}) return all;
+        // Those that are drafted already, or under way, are paid for.
+        const std::size_t asked = std::max(s.posted + s.wanted, s.text.size() + s.chain.size());
+        const std::size_t ahead = s.broken ? 0 : asked - std::min(asked, s.text.size());
+        return {all.end, std::min(all.most, ahead + static_cast<std::size_t>(room / *cost_))};
+    }
+    /// What the model's side was asked for and has not answered.
+    nanoseconds under_way(const Sequence& s) const {
+        const std::size_t end = s.posted + s.wanted;
+        const auto rows = static_cast<std::int64_t>(s.posted - std::min(s.posted, s.reached));
+        const auto drafts =
+            static_cast<std::int64_t>(end - std::min(end, std::max(s.posted, s.reached)));
+        return rows * row_cost_.value_or(cost_.value_or(nanoseconds{})) +
+               drafts * cost_.value_or(nanoseconds{});
     }
     void collect() {
         while (!ended_.empty() && port_->post({.number = ended_.back(), .ends = true}))
@@ -110,12 +172,18 @@ class DraftModel final : public Drafter {
             if (found != sequences_.end()) take(found->second, *reply);
         }
     }
+    static void learn(std::optional<nanoseconds>& cost, nanoseconds took) {
+        cost = cost ? *cost + (took - *cost) / kCostWeight : took;
+    }
     void take(Sequence& s, const DraftReply& reply) {
         s.spent += reply.took;
+        if (port_->shares_processors()) s.owed += reply.took;
+        s.reached = reply.position + 1;
         // Steps that feed a text say nothing of what a drafted token costs.
         if (reply.rows == 1) {
-            cost_ =
-                cost_ == nanoseconds{} ? reply.took : cost_ + (reply.took - cost_) / kCostWeight;
+            learn(cost_, reply.took);
+        } else if (reply.rows > 1) {
+            learn(row_cost_, reply.took / reply.rows);
         }
         if (reply.generation != s.generation) {
             s.generation = reply.generation;
@@ -135,8 +203,9 @@ class DraftModel final : public Drafter {
 
     std::shared_ptr<DraftPort> port_;
     std::unordered_map<std::uint64_t, Sequence> sequences_;
-    std::vector<std::uint64_t> ended_;  ///< that the model's side was not yet told
-    nanoseconds cost_{};
+    std::vector<std::uint64_t> ended_;     ///< that the model's side was not yet told
+    std::optional<nanoseconds> cost_;      ///< of a drafted token; empty: not known
+    std::optional<nanoseconds> row_cost_;  ///< of a token that is fed among others
 };
 
 }  // namespace

@@ -22,6 +22,7 @@ MetricsFacts some_facts() {
     facts.counters.rows_from_cache = 11;
     facts.counters.rows_drafted = 13;
     facts.counters.pauses = 1;
+    facts.stages = {{.steps = 5, .compute = 1500us}, {.steps = 4, .compute = 2s}};
     facts.speculation.add({.rounds = 3,
                            .drafted = 7,
                            .accepted = 4,
@@ -64,6 +65,10 @@ TEST(CoordinatorMetrics, NamesAndSums) {
         {"potluck_rows_from_cache_total", "11"},
         {"potluck_pauses_total", "1"},
         {"potluck_pipeline_losses_total", "0"},
+        {"potluck_stage_steps_total{stage=\"0\"}", "5"},
+        {"potluck_stage_steps_total{stage=\"1\"}", "4"},
+        {"potluck_stage_compute_seconds_total{stage=\"0\"}", "0.001500000"},
+        {"potluck_stage_compute_seconds_total{stage=\"1\"}", "2.000000000"},
         {"potluck_speculation_rounds_total", "4"},
         {"potluck_speculation_drafted_total", "8"},
         {"potluck_speculation_accepted_total", "4"},

@@ -58,6 +58,21 @@ TEST(Planner, WhatDoesNotFitInOneIsSplitAndFillsTheFastest) {
     EXPECT_EQ(best.bottleneck.what, "slow");
 }
 
+// One row takes as long wherever two equal devices are cut; prompts need no head.
+TEST(Planner, OfCutsThatDecodeAsFastTheOneThatIsBestForPromptsIsTaken) {
+    const auto model = even_model(20, 100, 400);
+    const auto inventory =
+        one_node_each({fast_device("a", 0, 2300, 100), fast_device("b", 1, 2300, 100)});
+    const auto planning = must(make_plans(model, inventory, {kWork, Objective::kDecode}));
+    const auto& stages = planning.plans.front().instances.front().stages;
+    ASSERT_EQ(stages.size(), 2U);
+    EXPECT_EQ(stages[0].stage.end, 10U);
+    const auto crowd = must(make_plans(
+        model, inventory,
+        {{.context = 512, .slots = 8, .depth = 256, .prompt = 256}, Objective::kThroughput}));
+    EXPECT_GT(crowd.plans.front().instances.front().stages[0].stage.end, 10U);
+}
+
 TEST(Planner, SlotsArePlacedOnReplicas) {
     const auto model = even_model(8, 100, 20);
     std::vector<Device> devices{fast_device("a", 0, 4000), fast_device("b", 1, 4000),

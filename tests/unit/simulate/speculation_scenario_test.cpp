@@ -81,10 +81,9 @@ TEST(SpeculationScenario, EditsGainAndNothingLoses) {
     ASSERT_EQ(figures->size(), 3U);
     EXPECT_GT((*figures)[0].median_gain, 1.5);
     EXPECT_GT((*figures)[2].median_gain, 1.5);
-    // 150 tokens: the bound is two rounds, and what rounds take beyond what was foretold: costs
-    // between measured numbers of rows are guessed.
+    // 150 tokens: the bound is two rounds.
     for (const auto& f : *figures)
-        EXPECT_GE(f.least_gain, 0.97) << f.name;
+        EXPECT_GE(f.least_gain, 0.98) << f.name;
     const auto table = to_table(*scenario, *figures);
     EXPECT_NE(table.find("simulated"), std::string::npos);
     EXPECT_NE(table.find("- two"), std::string::npos);

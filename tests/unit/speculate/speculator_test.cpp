@@ -310,6 +310,24 @@ TEST(DraftChoice, WhatJobsReallyTookDecidesWhetherTheyGoAhead) {
     EXPECT_EQ(bet_ahead(chances, costs, corrections, limits).length, 0U);
 }
 
+TEST(DraftChoice, WhatWrongJobsLeaveBehindMakesThemDear) {
+    const SpeculationCosts costs{.plain = 40ms, .slowest = 10ms, .window = 4};
+    const std::vector<Chance> chances(9, {0.3, 0.25});
+    CostCorrections corrections;
+    const Bet before = bet_ahead(chances, costs, corrections, {.most = 10, .allowance = 80ms});
+    EXPECT_GT(before.length, 0U);
+    for (int i = 0; i < 100; ++i)
+        corrections.observe_behind_wrong(20ms, 40ms);
+    // Each wrong job costs half a round: 40 ms become 60.
+    const Bet after = bet_ahead(chances, costs, corrections, {.most = 10, .allowance = 80ms});
+    EXPECT_LT(after.gain, before.gain);
+    EXPECT_EQ(after.length, 0U);
+    // It is risked by nobody who may lose less.
+    const std::vector<Chance> sure(9, {0.98, 0.97});
+    EXPECT_GT(bet_ahead(sure, costs, corrections, {.most = 10, .allowance = 80ms}).length, 0U);
+    EXPECT_EQ(bet_ahead(sure, costs, corrections, {.most = 10, .allowance = 10ms}).length, 0U);
+}
+
 TEST(Attention, GrowsRareWhileNothingPaysAndWakesAtALongerMatch) {
     Attention attention;
     std::size_t looks = 0;
@@ -333,18 +351,6 @@ TEST(Attention, GrowsRareWhileNothingPaysAndWakesAtALongerMatch) {
     EXPECT_LE(looks, 5U);
     attention.hit();
     EXPECT_TRUE(attention.looks(2062, 0));
-}
-
-TEST(CostCorrection, MeasuredRoundsCorrectWhatWasForetold) {
-    CostCorrection correction;
-    EXPECT_DOUBLE_EQ(correction.of(8), 1);
-    correction.observe(0, 11ms, 10ms);
-    EXPECT_DOUBLE_EQ(correction.of(8), 1.1);
-    for (int i = 0; i < 100; ++i)
-        correction.observe(8, 30ms, 20ms);
-    EXPECT_NEAR(correction.of(8), 1.5, 0.01);
-    EXPECT_NEAR(correction.of(60), 1.5, 0.01);
-    EXPECT_DOUBLE_EQ(correction.of(0), 1.1);
 }
 
 TEST(DebtAccount, PausesDoubleAndEarlyGainsAreCapped) {

@@ -12,6 +12,7 @@
 
 #include "tests/support/tiny_model.h"
 #include "tests/unit/gguf/temporary_folder.h"
+#include "weights/joint_holder.h"
 #include "weights/model_holder.h"
 
 namespace potluck::weights {
@@ -172,6 +173,23 @@ TEST_F(ManifestTest, HashingCanBeStoppedAndRecordsAreNotBelievedBlindly) {
     const auto unknown = make_model_holder(file, {})->manifest(Digest{}, {});
     ASSERT_FALSE(unknown);
     EXPECT_EQ(unknown.error().code, ErrorCode::kNotFound);
+}
+
+TEST_F(ManifestTest, TwoHoldersGiveOutTwoModels) {
+    const auto a = write("a.gguf", 1), b = write("b.gguf", 2);
+    const auto holder = make_joint_holder(make_model_holder(a, {}), make_model_holder(b, {}));
+    for (const auto& file : {a, b}) {
+        const auto ref = must(holder->manifest(fingerprint(*file), {}));
+        const auto manifest = must(decode_manifest(read_whole(*holder, ref)));
+        const auto& tensor = file->tensors()[0];
+        EXPECT_EQ(root_of(must(holder->leaves(manifest.roots[0]))), manifest.roots[0]);
+        const auto bytes = read_whole(*holder, {manifest.roots[0], tensor.bytes});
+        EXPECT_EQ(bytes.size(), tensor.bytes);
+        EXPECT_EQ(must(holder->leaves(manifest.roots[0]))[0],
+                  leaf_hash(std::span(bytes).first(chunk_size(bytes.size(), 0))));
+    }
+    EXPECT_EQ(holder->manifest(Digest{}, {}).error().code, ErrorCode::kNotFound);
+    EXPECT_EQ(holder->leaves(Digest{}).error().code, ErrorCode::kNotFound);
 }
 
 }  // namespace
