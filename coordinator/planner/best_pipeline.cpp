@@ -26,8 +26,9 @@ std::size_t max_labels(const Inventory& inventory) {
     return sets <= kMaxExactSets ? kExactLabels : kBoundedLabels;
 }
 
-/// One row takes as long wherever equal devices are cut, but prompts and many users want them all to
-/// be busy: among cuts of the same devices that decode as fast, the one that is best for prompts.
+/// One row takes as long wherever equal devices are cut, but prompts and many users want them all
+/// to be busy: among cuts of the same devices that decode as fast, the one that is best for
+/// prompts.
 void cut_for_prompts(Predictor& predictor, BestPipeline& best) {
     if (best.pipeline.size() < 2) return;
     SearchOptions options{.cost = {.slowest_weight = predictor.chunks() - 1},

@@ -6,10 +6,8 @@
 
 #include <csignal>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <boost/json.hpp>
@@ -20,20 +18,8 @@
 namespace potluck::integration {
 namespace {
 
-using std::chrono::steady_clock;
 namespace fs = std::filesystem;
 namespace json = boost::json;
-
-bool eventually(const std::function<bool()>& condition) {
-    const auto until = steady_clock::now() + std::chrono::seconds(30);
-    while (steady_clock::now() < until) {
-        if (condition()) return true;
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-    return false;
-}
-
-using Streams = std::vector<std::unique_ptr<StreamClient>>;
 
 Streams ask(const Cluster& cluster) {
     Streams streams;
@@ -46,21 +32,6 @@ Streams ask(const Cluster& cluster) {
         }
     }
     return streams;
-}
-
-std::vector<std::string> answers(Streams& streams) {
-    std::vector<std::string> all;
-    for (auto& stream : streams)
-        all.push_back(stream->answer());
-    return all;
-}
-
-bool all_run(const Streams& streams) {
-    return eventually([&] {
-        for (const auto& stream : streams)
-            if (stream->pieces() < 12) return false;
-        return true;
-    });
 }
 
 json::object plan_of(const Cluster& cluster) {
@@ -81,7 +52,7 @@ TEST(KeptPages, RowsAreComputedAgainOnlyUpToTheLastLostLayer) {
     const auto expected = answers(undisturbed);
     ASSERT_EQ(plan_of(cluster).at("stages").as_array().size(), 3U);
     auto streams = ask(cluster);
-    ASSERT_TRUE(all_run(streams)) << cluster.output();
+    ASSERT_TRUE(all_have(streams, 12)) << cluster.output();
     ::kill(cluster.worker_pids().at(0), SIGKILL);
     // While the streams go on: later the lost one comes back, with another plan.
     json::object plan;
@@ -149,7 +120,7 @@ TEST_F(TwoClasses, WhatWasSentStaysAndTheRestIsOfTheOtherClass) {
         EXPECT_EQ(stream->last_fingerprint(), both);
     }
     auto streams = ask(*cluster_);
-    ASSERT_TRUE(all_run(streams));
+    ASSERT_TRUE(all_have(streams, 12));
     workers_[1]->signal(SIGKILL);
     std::vector<std::size_t> sent;
     for (const auto& stream : streams)

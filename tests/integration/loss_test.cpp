@@ -40,29 +40,11 @@ std::vector<std::string> questions() {
     return all;
 }
 
-using Streams = std::vector<std::unique_ptr<StreamClient>>;
-
 Streams ask_all(const Cluster& cluster) {
     Streams streams;
     for (const auto& question : questions())
         streams.push_back(std::make_unique<StreamClient>(cluster.port(), question));
     return streams;
-}
-
-std::vector<std::string> answers(Streams& streams) {
-    std::vector<std::string> all;
-    for (auto& stream : streams)
-        all.push_back(stream->answer());
-    return all;
-}
-
-/// Streams that are all in the middle.
-bool all_run(const Streams& streams) {
-    return eventually([&] {
-        for (const auto& stream : streams)
-            if (stream->pieces() < 3) return false;
-        return true;
-    });
 }
 
 std::vector<std::string> four_workers() {
@@ -78,7 +60,7 @@ TEST_P(Victims, KilledInTheMiddleOfStreamsAreNotMissed) {
     auto undisturbed = ask_all(cluster);
     const auto expected = answers(undisturbed);
     auto streams = ask_all(cluster);
-    ASSERT_TRUE(all_run(streams)) << cluster.output();
+    ASSERT_TRUE(all_have(streams, 3)) << cluster.output();
     ::kill(cluster.worker_pids().at(GetParam()), SIGKILL);
     const auto got = answers(streams);
     for (std::size_t i = 0; i < got.size(); ++i)
@@ -102,7 +84,7 @@ TEST(Loss, AWorkerThatHangsIsNotMissedAndComesBack) {
     auto undisturbed = ask_all(cluster);
     const auto expected = answers(undisturbed);
     auto streams = ask_all(cluster);
-    ASSERT_TRUE(all_run(streams)) << cluster.output();
+    ASSERT_TRUE(all_have(streams, 3)) << cluster.output();
     const int pid = cluster.worker_pids().at(1);
     ::kill(pid, SIGSTOP);
     EXPECT_EQ(answers(streams), expected) << cluster.output();

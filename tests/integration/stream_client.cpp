@@ -1,5 +1,6 @@
 #include "stream_client.h"
 
+#include <algorithm>
 #include <exception>
 
 #include <boost/asio/io_context.hpp>
@@ -8,6 +9,8 @@
 #include <boost/asio/streambuf.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/json.hpp>
+
+#include "cluster_process.h"
 
 namespace potluck::integration {
 
@@ -81,6 +84,20 @@ void StreamClient::take(const std::string& event) {
     ++pieces_;
     if (choice.at("finish_reason").is_string())
         finish_ = std::string(choice.at("finish_reason").as_string());
+}
+
+std::vector<std::string> answers(const Streams& streams) {
+    std::vector<std::string> all;
+    for (const auto& stream : streams)
+        all.push_back(stream->answer());
+    return all;
+}
+
+bool all_have(const Streams& streams, std::size_t pieces) {
+    return eventually([&] {
+        return std::all_of(streams.begin(), streams.end(),
+                           [&](const auto& stream) { return stream->pieces() >= pieces; });
+    });
 }
 
 }  // namespace potluck::integration

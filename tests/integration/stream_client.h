@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -46,5 +47,12 @@ class StreamClient {
     std::string finish_ = "cut off";
     std::thread thread_;
 };
+
+using Streams = std::vector<std::unique_ptr<StreamClient>>;
+
+/// Of each stream, in their order; waits for all.
+std::vector<std::string> answers(const Streams& streams);
+/// Waits until so many pieces of each have come; false after half a minute.
+bool all_have(const Streams& streams, std::size_t pieces);
 
 }  // namespace potluck::integration
