@@ -63,6 +63,20 @@ bool same_stages(const Plan& a, const Plan& b) {
 
 }  // namespace
 
+std::vector<DeviceOffer> device_offers(NodeId id, const NodeOffer& node) {
+    std::vector<DeviceOffer> devices;
+    for (std::uint32_t i = 0; i < node.devices.size(); ++i) {
+        const auto& d = node.devices[i];
+        devices.push_back({.node = id,
+                           .device = i,
+                           .name = fmt::format("{}/{} {}", node.name, i, d.name),
+                           .address = node.address,
+                           .free_bytes = d.free_bytes,
+                           .arithmetic_class = d.arithmetic_class});
+    }
+    return devices;
+}
+
 KeptPages kept_pages(const Plan& plan) {
     if (plan.kept_epoch.value == 0) return KeptPages::kNone;
     return plan.kept_from == 0 ? KeptPages::kAll : KeptPages::kLater;
@@ -110,18 +124,9 @@ std::vector<NodeId> Deployment::usable() const {
 
 std::vector<DeviceOffer> Deployment::devices_of(const std::vector<NodeId>& nodes) const {
     std::vector<DeviceOffer> devices;
-    for (const NodeId id : nodes) {
-        const auto& node = nodes_.at(id);
-        for (std::uint32_t i = 0; i < node.devices.size(); ++i) {
-            const auto& d = node.devices[i];
-            devices.push_back({.node = id,
-                               .device = i,
-                               .name = fmt::format("{}/{} {}", node.name, i, d.name),
-                               .address = node.address,
-                               .free_bytes = d.free_bytes,
-                               .arithmetic_class = d.arithmetic_class});
-        }
-    }
+    for (const NodeId id : nodes)
+        for (auto& device : device_offers(id, nodes_.at(id)))
+            devices.push_back(std::move(device));
     return devices;
 }
 

@@ -78,6 +78,9 @@ struct NodeOffer {
     std::string absence;           ///< why it is not to be used now; empty: it is
 };
 
+/// What a plan may use of a node.
+std::vector<DeviceOffer> device_offers(NodeId id, const NodeOffer& node);
+
 struct PreparedStage {
     StageIndex stage;
     std::uint64_t kv_pages = 0;

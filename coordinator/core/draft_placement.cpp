@@ -80,16 +80,7 @@ std::vector<NodeId> DraftPlacement::candidates(const Deployment& deployment) {
 /// On the first of its devices that has room, the largest first.
 bool DraftPlacement::place(NodeId node, Deployment& deployment, DeploymentActions& actions) {
     const NodeOffer& offer = deployment.nodes().at(node);
-    std::vector<DeviceOffer> devices;
-    for (std::uint32_t i = 0; i < offer.devices.size(); ++i) {
-        const auto& device = offer.devices[i];
-        devices.push_back({.node = node,
-                           .device = i,
-                           .name = fmt::format("{}/{} {}", offer.name, i, device.name),
-                           .address = offer.address,
-                           .free_bytes = device.free_bytes,
-                           .arithmetic_class = device.arithmetic_class});
-    }
+    std::vector<DeviceOffer> devices = device_offers(node, offer);
     std::ranges::stable_sort(devices, std::ranges::greater(), &DeviceOffer::free_bytes);
     for (const auto& device : devices) {
         auto plan = make_plan(footprint_, config_, {device}, options_.plan);
