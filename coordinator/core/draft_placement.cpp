@@ -44,7 +44,7 @@ void DraftPlacement::review(nanoseconds now, Deployment& deployment, DeploymentA
         }
         const bool lost = !deployment.nodes().contains(node);
         // Perhaps the draft model was too much for it.
-        if (lost && now_ - since_ < options_.stable) leave_out(node);
+        if (lost && now_ - since_ < options_.stable) leave_out(node, why);
         stop({ErrorCode::kPeerLost, why}, !lost, actions);
     }
     if (deployment.state() != DeploymentState::kReady) {
@@ -64,11 +64,12 @@ std::vector<NodeId> DraftPlacement::candidates(const Deployment& deployment) {
         if (!options_.node.empty() && node.name != options_.node) continue;
         auto why = why_not(id, node.name, deployment);
         const auto standing = standing_.find(id);
-        if (why.empty() && standing != standing_.end() && standing->second.out_until > now_)
-            why = fmt::format("worker {} has failed and is tried again later", node.name);
+        const bool failed =
+            why.empty() && standing != standing_.end() && standing->second.out_until > now_;
+        if (failed) why = standing->second.why + "; it is tried again later";
         if (why.empty()) {
             idle.push_back(id);
-        } else if (!options_.node.empty()) {
+        } else if (failed || !options_.node.empty()) {
             waits_for_ = why;
         }
     }
@@ -100,8 +101,9 @@ bool DraftPlacement::place(NodeId node, Deployment& deployment, DeploymentAction
     return false;
 }
 
-void DraftPlacement::leave_out(NodeId node) {
+void DraftPlacement::leave_out(NodeId node, const std::string& why) {
     auto& standing = standing_[node];
+    standing.why = why;
     const unsigned before = std::min(standing.failures++, 20U);
     standing.out_until =
         now_ + std::min(options_.first_retry * (std::int64_t{1} << before), options_.longest_retry);
@@ -150,7 +152,7 @@ void DraftPlacement::maybe_start(DeploymentActions& actions) {
 
 void DraftPlacement::on_failure(Epoch epoch, const Error& reason, DeploymentActions& actions) {
     if (!owns(epoch)) return;
-    leave_out(plan_->stages.front().node);
+    leave_out(plan_->stages.front().node, reason.message);
     stop(reason, false, actions);
 }
 

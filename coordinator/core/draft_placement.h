@@ -25,7 +25,8 @@ struct DraftPlacementOptions {
     std::string node;  ///< its name; empty: any that is idle
     PlanRequest plan;
     nanoseconds first_retry = std::chrono::seconds(1);  ///< doubles with each failure of a node
-    nanoseconds longest_retry = std::chrono::seconds(30);
+    /// Each try writes an epoch to disk, beside answers.
+    nanoseconds longest_retry = std::chrono::minutes(10);
     nanoseconds stable = std::chrono::seconds(30);  ///< after which older failures are forgotten
 };
 
@@ -56,12 +57,13 @@ class DraftPlacement {
     struct Standing {
         unsigned failures = 0;
         nanoseconds out_until{};
+        std::string why;  ///< it failed last
     };
 
     std::vector<NodeId> candidates(const Deployment& deployment);
     bool place(NodeId node, Deployment& deployment, DeploymentActions& actions);
     void stop(const Error& reason, bool planned, DeploymentActions& actions);
-    void leave_out(NodeId node);
+    void leave_out(NodeId node, const std::string& why);
     void maybe_start(DeploymentActions& actions);
 
     DraftPlacementOptions options_;

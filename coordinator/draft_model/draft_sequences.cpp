@@ -57,7 +57,11 @@ void DraftSequences::add_certain(Sequence& s, TokenId token) {
     }
     s.text.push_back(token);
     s.sent = s.certain = s.text.size();
-    if (token < 0 || std::cmp_greater_equal(token, vocabulary_)) s.foreign = true;
+    if (!knows(token)) s.foreign = true;
+}
+
+bool DraftSequences::knows(TokenId token) const {
+    return token >= 0 && std::cmp_less(token, vocabulary_);
 }
 
 bool DraftSequences::has_work(const Sequence& s) {
@@ -97,7 +101,7 @@ bool DraftSequences::make_room(const Sequence& s, std::size_t rows) {
 /// The next rows of its text; behind the last one a token is drafted. False if there is no room.
 bool DraftSequences::fill(std::uint64_t number, Sequence& s, Batch& batch, nanoseconds now) {
     const std::size_t rows = std::min(cache_.chunk, s.text.size() - s.fed);
-    if (s.fed + rows > cache_.context || !make_room(s, rows)) {
+    if (s.text.size() > cache_.context || !make_room(s, rows)) {
         s.too_long = true;
         let_go(s);
         return false;
@@ -168,6 +172,11 @@ Status DraftSequences::on_result(const StepResult& result, nanoseconds now) {
         return error(ErrorCode::kCorrupt, fmt::format("the result of batch {} of the draft model "
                                                       "is of other rows",
                                                       result.batch.value));
+    }
+    if (step.drafts && !knows(result.rows[0].token)) {
+        return error(ErrorCode::kCorrupt,
+                     fmt::format("the draft model answered token {} of a vocabulary of {}",
+                                 result.rows[0].token, vocabulary_));
     }
     // Of two under way, the second one waits for the first.
     const nanoseconds took = now - std::max(step.sent, last_result_);

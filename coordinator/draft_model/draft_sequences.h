@@ -83,6 +83,7 @@ class DraftSequences {
     };
 
     void add_certain(Sequence& s, TokenId token);
+    bool knows(TokenId token) const;
     static bool has_work(const Sequence& s);
     std::size_t pages_of(std::size_t rows) const {
         return (rows + cache_.page_tokens - 1) / cache_.page_tokens;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <chrono>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -21,12 +22,15 @@ namespace fs = std::filesystem;
 /// Of a GPU's arithmetic units, by one process, in the last second or so.
 constexpr unsigned kBusyPercent = 20;
 constexpr unsigned kMaxProcesses = 256;
+/// Samples of the last seconds count; drivers take one in less.
+constexpr std::chrono::seconds kRecent{3};
 
 // NVML's interface as far as it is used (its library keeps old versions of functions).
 using NvmlDevice = void*;
 constexpr int kNvmlSuccess = 0;
 constexpr int kNvmlNotSupported = 3;
 constexpr int kNvmlNotFound = 6;  ///< no sample since that time
+constexpr int kNvmlTooMany = 7;   ///< for the memory that was given
 struct NvmlProcess {
     unsigned pid = 0;
     unsigned long long memory = 0;
@@ -92,7 +96,6 @@ class NvidiaDetector final : public Detector {
     Sight look(bool, int) override {
         unsigned n = 0;
         if (nvml_->count(&n) != kNvmlSuccess) return {Verdict::kUnknown, {}};
-        since_us_.resize(n);
         Sight sight;
         for (unsigned i = 0; i < n; ++i) {
             NvmlDevice device = nullptr;
@@ -108,29 +111,43 @@ class NvidiaDetector final : public Detector {
     Sight look_at(NvmlDevice device, unsigned index) {
         const auto own = static_cast<unsigned>(::getpid());
         auto n = kMaxProcesses;
-        if (nvml_->processes(device, &n, processes_.data()) != kNvmlSuccess)
-            return {Verdict::kUnknown, {}};
+        const int listed = nvml_->processes(device, &n, processes_.data());
+        if (listed == kNvmlTooMany)
+            return {Verdict::kBusy, fmt::format("many processes compute on GPU {}", index)};
+        if (listed == kNvmlNotSupported) n = 0;  // an old card: there are the samples
+        if (listed != kNvmlSuccess && listed != kNvmlNotSupported) return unknown(index, listed);
         for (unsigned i = 0; i < std::min(n, kMaxProcesses); ++i) {
             if (processes_[i].pid == own) continue;
             return {Verdict::kBusy,
                     fmt::format("process {} computes on GPU {}", processes_[i].pid, index)};
         }
         n = kMaxProcesses;
-        const int got = nvml_->samples(device, samples_.data(), &n, since_us_[index]);
+        const auto since = std::chrono::system_clock::now().time_since_epoch() - kRecent;
+        const int got = nvml_->samples(
+            device, samples_.data(), &n,
+            static_cast<unsigned long long>(
+                std::chrono::duration_cast<std::chrono::microseconds>(since).count()));
         if (got == kNvmlNotFound || got == kNvmlNotSupported) return {};
-        if (got != kNvmlSuccess) return {Verdict::kUnknown, {}};
+        if (got != kNvmlSuccess) return unknown(index, got);
         Sight sight;
         for (unsigned i = 0; i < std::min(n, kMaxProcesses); ++i) {
             const NvmlSample& sample = samples_[i];
-            since_us_[index] = std::max(since_us_[index], sample.time_us);
             if (sample.pid == own || sample.sm < kBusyPercent) continue;
             sight = {Verdict::kBusy, fmt::format("process {} uses GPU {}", sample.pid, index)};
         }
         return sight;
     }
 
+    Sight unknown(unsigned index, int problem) {
+        if (!std::exchange(told_, true)) {
+            log::warning("GPU {} does not tell who uses it (NVML error {}): it cannot be watched",
+                         index, problem);
+        }
+        return {Verdict::kUnknown, {}};
+    }
+
     std::unique_ptr<Nvml> nvml_;
-    std::vector<unsigned long long> since_us_;  ///< by GPU: samples seen
+    bool told_ = false;
     std::array<NvmlProcess, kMaxProcesses> processes_;
     std::array<NvmlSample, kMaxProcesses> samples_;
 };

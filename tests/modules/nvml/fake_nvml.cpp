@@ -1,6 +1,6 @@
 // NVIDIA's management library as far as the worker asks it, for tests: one GPU whose processes are
 // the lines of the file that FAKE_NVML names. "1234" computes, "1234 35" is a game that keeps it
-// 35 per cent busy; no such file: the driver fails.
+// 35 per cent busy, "old" is a card that cannot list who computes; no such file: the driver fails.
 
 #include <cstdlib>
 #include <fstream>
@@ -27,13 +27,18 @@ struct Line {
 };
 
 constexpr int kSuccess = 0;
+constexpr int kNotSupported = 3;
 constexpr int kNotFound = 6;
 constexpr int kUnknown = 999;
 
-bool read(std::vector<Line>& lines) {
+bool read(std::vector<Line>& lines, bool* old = nullptr) {
     const char* path = std::getenv("FAKE_NVML");
     std::ifstream in(path == nullptr ? "" : path);
     for (std::string text; std::getline(in, text);) {
+        if (text == "old") {
+            if (old != nullptr) *old = true;
+            continue;
+        }
         Line line;
         std::istringstream words(text);
         words >> line.pid;
@@ -63,7 +68,9 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned, void** device) {
 }
 int nvmlDeviceGetComputeRunningProcesses_v3(void*, unsigned* n, Process* out) {
     std::vector<Line> lines;
-    if (!read(lines)) return kUnknown;
+    bool old = false;
+    if (!read(lines, &old)) return kUnknown;
+    if (old) return kNotSupported;
     *n = 0;
     for (const auto& line : lines)
         if (line.computes) out[(*n)++] = {.pid = line.pid, .memory = 1 << 20};

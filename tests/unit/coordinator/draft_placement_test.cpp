@@ -210,6 +210,7 @@ TEST(DraftPlacement, WhatFailsIsTriedAgainLater) {
     EXPECT_EQ(house.review(), "prepare 2 on c");
     EXPECT_EQ(house.prepared("no space"), "stop: worker c cannot load it: no space");
     EXPECT_EQ(house.review(), "");
+    EXPECT_EQ(house.draft.absence(), "worker c cannot load it: no space; it is tried again later");
     house.now = 1s;
     EXPECT_EQ(house.review(), "prepare 3 on c");
     house.prepared();

@@ -218,6 +218,13 @@ TEST_F(DraftSequencesTest, ResultsOfOtherRowsAreRefused) {
     result.batch = BatchId(1);
     result.rows[0].position = 7;
     EXPECT_EQ(sequences.on_result(result, now).error().code, ErrorCode::kCorrupt);
+    for (const auto token : {static_cast<TokenId>(kVocabulary), -1}) {
+        start();
+        ASSERT_TRUE(next());
+        result = far.run(batch);
+        result.rows[0].token = token;
+        EXPECT_EQ(sequences.on_result(result, now).error().code, ErrorCode::kCorrupt);
+    }
     start();
     ASSERT_TRUE(next());
     result = far.run(batch);
@@ -226,7 +233,8 @@ TEST_F(DraftSequencesTest, ResultsOfOtherRowsAreRefused) {
 }
 
 TEST_F(DraftSequencesTest, ATextThatIsTooLongForOneMachineMayFitTheNext) {
-    sequences.start({.context = 4, .pages = 1, .page_tokens = 64, .chunk = 8});
+    // And it is not begun with what fits of it.
+    sequences.start({.context = 4, .pages = 1, .page_tokens = 64, .chunk = 2});
     const std::vector<TokenId> text{1, 2, 3, 4, 5, 6};
     tell(1, text, 2);
     tell(2, std::vector<TokenId>{1, static_cast<TokenId>(kVocabulary)}, 2);  // no such token

@@ -69,6 +69,14 @@ TEST_F(GpuDetectors, AGameIsBusyAndADesktopIsNot) {
     EXPECT_EQ(look(detectors).verdict, Verdict::kBusy);
 }
 
+TEST_F(GpuDetectors, AnOldCardTellsOnlyWhoUsesIt) {
+    auto detectors = make_gpu_detectors({.nvml = fake_nvml(), .kfd = root_ + "/none"});
+    processes("old\n");
+    EXPECT_EQ(look(detectors).verdict, Verdict::kCalm);
+    processes("old\n99 60\n");
+    EXPECT_EQ(look(detectors).verdict, Verdict::kBusy);
+}
+
 TEST_F(GpuDetectors, ADriverThatFailsSaysNothing) {
     auto detectors = make_gpu_detectors({.nvml = fake_nvml(), .kfd = root_ + "/none"});
     EXPECT_EQ(look(detectors).verdict, Verdict::kUnknown);
