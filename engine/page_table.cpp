@@ -98,7 +98,12 @@ Status PageTable::keep(const PageTable& before, std::span<const KeptSequence> se
                                  page_count(), page_tokens_, max_length_, before.page_count(),
                                  before.page_tokens_, before.max_length_));
     }
+    if (sequences.size() > page_count()) {
+        return error(ErrorCode::kCorrupt, fmt::format("{} sequences are to be kept in {} pages",
+                                                      sequences.size(), page_count()));
+    }
     for (const auto& kept : sequences) {
+        if (kept.positions == 0) return bad(kept.seq, "is to be kept without positions");
         if (before.length(kept.seq) < kept.positions) {
             return bad(kept.seq, fmt::format("has {} positions, {} are to be kept",
                                              before.length(kept.seq), kept.positions));

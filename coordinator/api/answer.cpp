@@ -98,6 +98,7 @@ void Answer::begin_choice(std::uint32_t index) {
 void Answer::note_arithmetic() {
     const ServedModel* model = backend_.model();
     if (model == nullptr || model->fingerprint.empty()) return;
+    if (!begun_) format_.fingerprint.clear();  // of when it was asked: nothing was computed yet
     for (std::string_view rest = format_.fingerprint; !rest.empty();) {
         const std::size_t comma = std::min(rest.find(','), rest.size());
         if (rest.substr(0, comma) == model->fingerprint) return;

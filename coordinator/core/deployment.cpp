@@ -309,7 +309,7 @@ void Deployment::on_prepared(Epoch epoch, NodeId node, const std::string& proble
                   actions);
         return make_plan_if_possible(actions);
     }
-    if (!keeps_as_planned(stages)) {
+    if (!keeps_as_planned(node, stages)) {
         Plan again = std::move(*plan_);
         return prepare(std::move(again), actions);
     }
@@ -323,13 +323,18 @@ void Deployment::on_prepared(Epoch epoch, NodeId node, const std::string& proble
     actions.push_back(ConnectNodes{*plan_});
 }
 
-/// Of one node's stages.
-bool Deployment::keeps_as_planned(const std::vector<PreparedStage>& stages) const {
+/// Whether each of the node's stages that was to keep pages says that it has them.
+bool Deployment::keeps_as_planned(NodeId node, const std::vector<PreparedStage>& said) const {
     if (plan_->kept_epoch.value == 0) return true;
-    return std::all_of(stages.begin(), stages.end(), [&](const PreparedStage& prepared) {
-        if (prepared.kept || prepared.stage.value >= plan_->stages.size()) return true;
-        return plan_->stages[prepared.stage.value].part.end <= plan_->kept_from;
-    });
+    for (std::uint32_t i = 0; i < plan_->stages.size(); ++i) {
+        const StagePlacement& stage = plan_->stages[i];
+        if (stage.node != node || stage.part.end <= plan_->kept_from) continue;
+        const bool kept = std::any_of(said.begin(), said.end(), [&](const PreparedStage& prepared) {
+            return prepared.stage.value == i && prepared.kept;
+        });
+        if (!kept) return false;
+    }
+    return true;
 }
 
 void Deployment::on_connected(Epoch epoch, NodeId node, const std::string& problem,

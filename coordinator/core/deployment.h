@@ -171,7 +171,7 @@ class Deployment {
     Result<Plan> plan_for(const std::vector<NodeId>& nodes, const StageChooser& choose) const;
     Result<Plan> plan_among(const std::vector<NodeId>& nodes, const StageChooser& choose) const;
     void prepare(Plan plan, DeploymentActions& actions);
-    bool keeps_as_planned(const std::vector<PreparedStage>& stages) const;
+    bool keeps_as_planned(NodeId node, const std::vector<PreparedStage>& said) const;
     void make_plan_if_possible(DeploymentActions& actions);
     void plan_anew(DeploymentActions& actions);
     void take_in(DeploymentActions& actions);

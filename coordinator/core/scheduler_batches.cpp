@@ -104,7 +104,8 @@ void Scheduler::plan_decoding(Survey& survey) {
 }
 
 /// From where a sequence that is not open may fork; nothing if it should wait because another one
-/// is feeding the same tokens right now.
+/// is feeding the same tokens right now. One that feeds rows into pages that stages kept is not
+/// forked before it is through: what it writes there must stay its own.
 std::optional<PrefixCache::Match> Scheduler::source_of(const Sequence& sequence,
                                                        const Survey& survey) {
     // The last token is always fed: its row is what the next token is sampled from.
@@ -112,7 +113,8 @@ std::optional<PrefixCache::Match> Scheduler::source_of(const Sequence& sequence,
     if (sequence.choice > 0 && !tokens.empty() && sequence.tokens.size() == sequence.prompt) {
         const auto first = sequences_.find(requests_.at(sequence.request).sequences.front());
         if (first != sequences_.end() && !first->second.paused) {
-            if (first->second.fed < tokens.size()) return std::nullopt;
+            if (first->second.fed < std::max(tokens.size(), first->second.refill_until))
+                return std::nullopt;
             return PrefixCache::Match{first->second.seq, static_cast<std::uint32_t>(tokens.size())};
         }
     }
@@ -122,7 +124,7 @@ std::optional<PrefixCache::Match> Scheduler::source_of(const Sequence& sequence,
         if (!other->is_open() || other->tenant != sequence.tenant) continue;
         const std::size_t shared = common_beginning(other->tokens, tokens);
         if (shared < match.length + std::max<std::size_t>(options_.least_shared, 1)) continue;
-        if (other->fed < shared) return std::nullopt;
+        if (other->fed < std::max(shared, other->refill_until)) return std::nullopt;
         match = {other->seq, static_cast<std::uint32_t>(shared)};
     }
     return match;

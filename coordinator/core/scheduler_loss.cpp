@@ -106,7 +106,7 @@ void Scheduler::stop(const Error& reason, SchedulerActions& actions) {
     requests_.clear();
     queue_.clear();
     sequences_.clear();
-    kept_.clear();
+    // Of what stages were told to keep, the next pipeline lets go.
     forget_pipeline();
     suspended_since_.reset();
 }

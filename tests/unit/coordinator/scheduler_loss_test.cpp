@@ -213,6 +213,58 @@ TEST(SchedulerLoss, StagesLetGoOfWhatNobodyWantsAnyMore) {
     }
 }
 
+// What a stage computes again goes where it was: a page that somebody shares meanwhile would be
+// copied by the row behind, before that.
+TEST(SchedulerLoss, NobodySharesPagesThatAreBeingFedAgain) {
+    std::size_t shared = 0;
+    for (const std::size_t chunk : {2U, 3U, 5U}) {
+        for (std::uint32_t n : {1U, 2U}) {
+            Pipeline p(kLimits, {.prefill_chunk = chunk, .least_shared = 1});
+            p.next_token = letter_after;
+            ASSERT_TRUE(p.submit(1, ask(10, 12, n)));
+            while (p.told[1].choices[0].tokens.size() < 3)
+                ASSERT_TRUE(p.answer());
+            p.lose();
+            const auto kept = p.scheduler.kept();
+            ASSERT_FALSE(kept.empty());
+            ASSERT_TRUE(p.submit(2, ask(10, 4)));
+            p.restart(with(KeptPages::kLater));
+            p.drain();
+            std::map<SeqId, std::size_t> fed;
+            for (const Batch& batch : p.sent) {
+                for (const auto& operation : batch.operations) {
+                    if (operation.kind != OperationKind::kFork) continue;
+                    ++shared;
+                    for (const auto& one : kept) {
+                        if (one.seq != operation.source) continue;
+                        EXPECT_GE(fed[one.seq], one.positions) << "batch " << batch.id.value;
+                    }
+                }
+                for (const Row& row : batch.rows)
+                    fed[row.seq] = row.position + 1;
+            }
+            p.expect_idle();
+        }
+    }
+    EXPECT_GT(shared, 3U);
+}
+
+TEST(SchedulerLoss, StagesLetGoOfWhatNobodyHadThePatienceFor) {
+    Pipeline p(kLimits, {.patience = 10s});
+    ASSERT_TRUE(p.submit(1, ask(9, 20)));
+    for (int i = 0; i < 4; ++i)
+        p.answer();
+    p.lose(100s);
+    EXPECT_EQ(p.scheduler.kept().size(), 1U);  // that is what stages are told to keep
+    p.give_up_after(110s);
+    EXPECT_EQ(p.told[1].endings, 1);
+    p.restart(with(KeptPages::kLater));
+    ASSERT_TRUE(p.submit(2, ask(3, 2)));
+    p.drain();
+    EXPECT_EQ(p.operations[OperationKind::kRelease].size(), 2U);
+    p.expect_idle();
+}
+
 // With as few pages as can be, a kept sequence must give way like any other.
 TEST(SchedulerLoss, KeptPagesAreGivenBackWhenOthersNeedThem) {
     PipelineLimits few = kLimits;
