@@ -6,8 +6,8 @@
 //   copy     a copy of the prompt, with cheap rows: drafted
 
 #include <fmt/format.h>
-#include <time.h>
 
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "base/thread_time.h"
 #include "coordinator/speculate/speculator.h"
 
 namespace {
@@ -26,12 +27,6 @@ using std::chrono::nanoseconds;
 constexpr std::size_t kPrompt = 500;
 constexpr std::size_t kAnswer = 4000;
 constexpr std::size_t kMost = 64;
-
-nanoseconds thread_time() {
-    timespec now{};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return std::chrono::seconds(now.tv_sec) + nanoseconds(now.tv_nsec);
-}
 
 struct Text {
     std::vector<TokenId> prompt, answer;
@@ -69,7 +64,7 @@ Spent run(Speculation& speculation, std::uint64_t number, const Text& text, doub
     Spent spent;
     speculation.begin(number, TenantId{}, text.prompt, "auto");
     const auto answer = std::span<const TokenId>(text.answer);
-    const auto start = thread_time();
+    const auto start = thread_cpu_time();
     for (std::size_t done = 0; done < answer.size();) {
         Draft draft;
         if (speculation.considers(number, kMost) > 0)
@@ -89,7 +84,7 @@ Spent run(Speculation& speculation, std::uint64_t number, const Text& text, doub
         ++spent.rounds;
         done += came;
     }
-    spent.all = thread_time() - start;
+    spent.all = thread_cpu_time() - start;
     spent.tokens = answer.size();
     speculation.end(number);
     return spent;

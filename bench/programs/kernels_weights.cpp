@@ -11,8 +11,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <cstdio>
-#include <ctime>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "base/thread_time.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/weight_kernels.h"
 #include "kernels/cpu/weights.h"
@@ -77,9 +78,9 @@ bool parse_option(std::string_view name, std::string_view value, Options& option
 /// What a figure is measured with. One thread alone is timed by its processor time, which other
 /// work on the machine hardly changes; several only by the clock on the wall.
 double now_s(std::size_t threads) {
-    timespec t{};
-    clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
-    return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+    const std::chrono::duration<double> now =
+        threads == 1 ? thread_cpu_time() : std::chrono::steady_clock::now().time_since_epoch();
+    return now.count();
 }
 
 /// Best seconds of a call, repeated for about `budget_s` seconds, at least three times.

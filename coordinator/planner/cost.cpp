@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/elementwise.h"
+
 namespace potluck::planner {
 namespace {
 
@@ -37,12 +39,10 @@ double elementwise_s(const Device& device, double values_of_row, double rows) {
     return rate > 0 ? values_of_row * rows / (rate * 1e9) : 0;
 }
 
-/// Norms and sums of the residual, the activation, norm and rotation of heads, the store of keys
-/// and values: as a probe counts them.
 double layer_values(const ModelSizes& s) {
-    const double q = 1.0 * s.heads * s.head_dim;
-    const double kv = 1.0 * s.kv_heads * s.head_dim;
-    return 4.0 * s.width + s.ffn_width + 2 * (q + kv) + 2 * kv;
+    return static_cast<double>(elementwise_values(s.width, s.ffn_width,
+                                                  std::size_t{s.heads} * s.head_dim,
+                                                  std::size_t{s.kv_heads} * s.head_dim));
 }
 
 /// A norm, and every logit looked at once.

@@ -127,10 +127,10 @@ void DraftNode::act(const DeploymentActions& actions) {
 /// Says once what changed.
 void DraftNode::tell() {
     const std::string why = placement_.absence();
-    if (!why.empty()) port_->stop(why);
     std::string line = why.empty() ? fmt::format("draft model: ready on {}", placement_.node())
                                    : fmt::format("draft model: {}", why);
     if (line == last_line_) return;
+    if (!why.empty()) port_->stop(why);
     last_line_ = std::move(line);
     log::info("{}", last_line_);
     if (house_.say) house_.say(last_line_);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernels/api/ops.h"
+#include "kernels/deferred/wrapped_device.h"
 
 namespace potluck::kernels::deferred {
 namespace {
@@ -27,42 +28,16 @@ OpTable with_coarse_sums(OpTable ops) {
     return ops;
 }
 
-class CoarseDevice final : public Device {
+class CoarseDevice final : public WrappedDevice {
   public:
-    explicit CoarseDevice(std::unique_ptr<Device> inner)
-        : inner_(std::move(inner)), ops_(with_coarse_sums(inner_->ops())) {}
+    explicit CoarseDevice(std::unique_ptr<Device> inner_device)
+        : WrappedDevice(std::move(inner_device)), ops_(with_coarse_sums(inner().ops())) {}
 
-    std::string name() const override { return fmt::format("coarse ({})", inner_->name()); }
+    std::string name() const override { return fmt::format("coarse ({})", inner().name()); }
     std::string arithmetic_class() const override { return "coarse-1"; }
-
-    Result<std::unique_ptr<Buffer>> allocate(std::size_t bytes) override {
-        return inner_->allocate(bytes);
-    }
-    std::size_t free_bytes() const override { return inner_->free_bytes(); }
-    Result<std::unique_ptr<PackedWeight>> pack(std::span<const std::byte> bytes, TensorType type,
-                                               std::size_t columns, RowRange range) override {
-        return inner_->pack(bytes, type, columns, range);
-    }
-    bool keeps_bytes() const override { return inner_->keeps_bytes(); }
-    std::size_t packed_bytes(TensorType type, std::size_t columns,
-                             std::size_t rows) const override {
-        return inner_->packed_bytes(type, columns, rows);
-    }
-    std::unique_ptr<Stream> create_stream() override { return inner_->create_stream(); }
     const OpTable& ops() const override { return ops_; }
-    std::optional<std::string> unsupported(const Requirement& requirement) const override {
-        return inner_->unsupported(requirement);
-    }
-    std::size_t activation_bytes(ActivationForm form, std::size_t rows,
-                                 std::size_t columns) const override {
-        return inner_->activation_bytes(form, rows, columns);
-    }
-    std::size_t attention_scratch_bytes(const AttentionLimits& limits) const override {
-        return inner_->attention_scratch_bytes(limits);
-    }
 
   private:
-    std::unique_ptr<Device> inner_;
     OpTable ops_;
 };
 

@@ -10,6 +10,7 @@
 
 #include "kernels/api/ops.h"
 #include "kernels/deferred/arena.h"
+#include "kernels/deferred/wrapped_device.h"
 
 namespace potluck::kernels::deferred {
 namespace {
@@ -146,13 +147,14 @@ OpTable deferred_ops(const OpTable& inner) {
     return ops;
 }
 
-class DeferredDevice final : public Device {
+class DeferredDevice final : public WrappedDevice {
   public:
-    DeferredDevice(std::unique_ptr<Device> inner, std::unique_ptr<Arena> arena)
-        : inner_(std::move(inner)), arena_(std::move(arena)), ops_(deferred_ops(inner_->ops())) {}
+    DeferredDevice(std::unique_ptr<Device> inner_device, std::unique_ptr<Arena> arena)
+        : WrappedDevice(std::move(inner_device)),
+          arena_(std::move(arena)),
+          ops_(deferred_ops(inner().ops())) {}
 
-    std::string name() const override { return fmt::format("deferred ({})", inner_->name()); }
-    std::string arithmetic_class() const override { return inner_->arithmetic_class(); }
+    std::string name() const override { return fmt::format("deferred ({})", inner().name()); }
 
     Result<std::unique_ptr<Buffer>> allocate(std::size_t bytes) override {
         const std::size_t free = free_bytes();
@@ -164,37 +166,14 @@ class DeferredDevice final : public Device {
         return std::make_unique<DeferredBuffer>(*arena_, data, bytes);
     }
     std::size_t free_bytes() const override {
-        return std::min(inner_->free_bytes(), arena_->free_bytes());
+        return std::min(inner().free_bytes(), arena_->free_bytes());
     }
-
-    Result<std::unique_ptr<PackedWeight>> pack(std::span<const std::byte> bytes, TensorType type,
-                                               std::size_t columns, RowRange range) override {
-        return inner_->pack(bytes, type, columns, range);
-    }
-    bool keeps_bytes() const override { return inner_->keeps_bytes(); }
-    std::size_t packed_bytes(TensorType type, std::size_t columns,
-                             std::size_t rows) const override {
-        return inner_->packed_bytes(type, columns, rows);
-    }
-
     std::unique_ptr<Stream> create_stream() override {
-        return std::make_unique<DeferredStream>(*arena_, inner_->ops(), inner_->create_stream());
+        return std::make_unique<DeferredStream>(*arena_, inner().ops(), inner().create_stream());
     }
     const OpTable& ops() const override { return ops_; }
 
-    std::optional<std::string> unsupported(const Requirement& requirement) const override {
-        return inner_->unsupported(requirement);
-    }
-    std::size_t activation_bytes(ActivationForm form, std::size_t rows,
-                                 std::size_t columns) const override {
-        return inner_->activation_bytes(form, rows, columns);
-    }
-    std::size_t attention_scratch_bytes(const AttentionLimits& limits) const override {
-        return inner_->attention_scratch_bytes(limits);
-    }
-
   private:
-    std::unique_ptr<Device> inner_;
     std::unique_ptr<Arena> arena_;
     OpTable ops_;
 };

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/elementwise.h"
 #include "kernels/api/ops.h"
 #include "worker/probe/probed_layer.h"
 
