@@ -8,7 +8,6 @@ epoch of the plan must stay what it was, and every answer must be whole. Exit co
 """
 import argparse
 import json
-import os
 import sys
 import time
 import urllib.request
@@ -19,18 +18,12 @@ sys.path.insert(0, str(HERE.parent / "serve"))
 
 import client  # noqa: E402
 from client import Request  # noqa: E402
-from servers import Cluster  # noqa: E402
+from servers import Cluster, processes  # noqa: E402
 
 
 def epoch(cluster: Cluster) -> int:
     with urllib.request.urlopen(f"http://127.0.0.1:{cluster.port}/v1/cluster", timeout=10) as answer:
         return json.load(answer)["epoch"]
-
-
-def busy_seconds() -> float:
-    """Of all processors, since the machine started."""
-    times = [int(t) for t in Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]]
-    return (sum(times[:8]) - times[3] - times[4]) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> int:
@@ -47,7 +40,7 @@ def main() -> int:
                  "--context", str(o.tokens + 64)]
     with Cluster(o.potluck, arguments) as cluster:
         before = epoch(cluster)
-        began, used, answers = time.monotonic(), busy_seconds(), 0
+        began, used, answers = time.monotonic(), processes.busy_seconds(), 0
         while time.monotonic() - began < o.seconds:
             requests = [Request([300 + (answers + i) % 700, 301 + i], o.tokens) for i in range(o.streams)]
             try:
@@ -57,7 +50,7 @@ def main() -> int:
                 return 1
             answers += o.streams
         took = time.monotonic() - began
-        cores = (busy_seconds() - used) / took
+        cores = (processes.busy_seconds() - used) / took
         after = epoch(cluster)
         print(f"{o.workers + 1} processes, {o.streams} streams at once, {took:.0f} s, {cores:.2f} cores "
               f"busy: {answers} answers of {o.tokens} tokens, all whole; "

@@ -7,6 +7,7 @@ back. Prints the rows of the table in docs/faults.md, and fails if a mutation wa
 not apply or does not build.
 
     tests/sim/mutations/check.py [--only NAME…] [--seeds 1-2400] [--folder build/mutations]
+    tests/sim/mutations/check.py --fit     only whether each still fits the sources (a test)
 """
 import argparse
 import os
@@ -40,6 +41,20 @@ def copy_to(folder):
             continue
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(here, there)
+
+
+def changed(folder, mutation):
+    """The texts of the mutation's files, before and with it."""
+    before, after = {}, {}
+    for change in mutation.get("change", [mutation]):
+        file = folder / change["file"]
+        text = after.get(file) or file.read_text()
+        before.setdefault(file, text)
+        if text.count(change["old"]) != 1:
+            raise RuntimeError(f"{mutation['name']}: '{change['old']}' is "
+                               f"{text.count(change['old'])} times in {change['file']}")
+        after[file] = text.replace(change["old"], change["new"])
+    return before, after
 
 
 class Bench:
@@ -81,16 +96,8 @@ class Bench:
 
     def change(self, mutation):
         """What was there before."""
-        before = {}
-        for change in mutation.get("change", [mutation]):
-            file = self.source / change["file"]
-            text = file.read_text()
-            before.setdefault(file, text)
-            if text.count(change["old"]) != 1:
-                self.restore(before)
-                raise RuntimeError(f"'{change['old']}' is {text.count(change['old'])} times in "
-                                   f"{change['file']}")
-            file.write_text(text.replace(change["old"], change["new"]))
+        before, after = changed(self.source, mutation)
+        self.restore(after)
         return before
 
     @staticmethod
@@ -107,6 +114,7 @@ def row(*cells):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", metavar="NAME", help="of mutations; none: all")
+    parser.add_argument("--fit", action="store_true", help="only see that each fits the sources")
     parser.add_argument("--seeds", default="1-2400", help="which scenarios share")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "mutations")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count())
@@ -115,6 +123,10 @@ def main():
     unknown = set(options.only or []) - {m["name"] for m in mutations}
     if unknown:
         parser.error("no such mutation: " + ", ".join(sorted(unknown)))
+    if options.fit:
+        for mutation in mutations:
+            changed(ROOT, mutation)
+        return 0
     bench = Bench(options.folder, options.seeds, options.jobs)
     missed = 0
     print(row("scenario", "mutation", "guard", "first report"), "|---|---|---|---|", sep="\n")
