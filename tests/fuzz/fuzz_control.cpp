@@ -22,6 +22,7 @@
 #include "security/certificates.h"
 #include "security/enrolments.h"
 #include "security/standing.h"
+#include "tests/support/small_plan.h"
 #include "worker/core/stage.h"
 #include "worker/service/hosted_stage.h"
 
@@ -43,19 +44,7 @@ const security::Authority& authority() {
     return made;
 }
 
-model::Footprint footprint() {
-    model::Footprint f;
-    f.layer_bytes.assign(4, 1U << 20);
-    return f;
-}
-model::ModelConfig config() {
-    model::ModelConfig c;
-    c.n_layers = 4;
-    c.context_length = 512;
-    c.kv_heads = 1;
-    c.head_dim = 4;
-    return c;
-}
+constexpr std::uint32_t kLayers = 4;
 
 /// A signed certificate must say who it is for.
 void sign(std::string_view request, const std::string& name) {
@@ -177,10 +166,11 @@ class Worker {
                     stage.part.end > stage.part.begin);
             layer = stage.part.end;
         }
-        require(layer == config().n_layers);
+        require(layer == kLayers);
     }
 
-    coordinator::Deployment deployment_{{}, footprint(), config()};
+    coordinator::Deployment deployment_{
+        {}, small_footprint(kLayers, 1U << 20), small_config(kLayers)};
     int time_ = 0;
 };
 

@@ -95,6 +95,13 @@ bool eventually(const std::function<bool()>& condition) {
     return false;
 }
 
+std::size_t count(const std::string& text, const std::string& of) {
+    std::size_t n = 0;
+    for (auto at = text.find(of); at != std::string::npos; at = text.find(of, at + of.size()))
+        ++n;
+    return n;
+}
+
 std::string trimmed(std::string text) {
     while (!text.empty() && text.back() == '\n')
         text.pop_back();

@@ -33,6 +33,9 @@ struct HttpAnswer {
 /// Waits until this holds; false if it took too long.
 bool eventually(const std::function<bool()>& condition);
 
+/// How often `of` is in the text.
+std::size_t count(const std::string& text, const std::string& of);
+
 /// Without the ends of lines behind it.
 std::string trimmed(std::string text);
 

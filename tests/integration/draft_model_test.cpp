@@ -124,13 +124,6 @@ bool drafts_rightly(const Cluster& cluster, Question question, const std::string
     });
 }
 
-std::size_t count(const std::string& text, const std::string& what) {
-    std::size_t n = 0;
-    for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + 1))
-        ++n;
-    return n;
-}
-
 /// A cluster of two workers that hold the model and a third one for the small model.
 std::vector<std::string> with_draft_node(std::vector<std::string> more) {
     std::vector<std::string> arguments{"--workers", "3",           "--threads",     "1",

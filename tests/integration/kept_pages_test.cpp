@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,12 +12,12 @@
 #include <boost/json.hpp>
 
 #include "cluster_process.h"
+#include "machines.h"
 #include "stream_client.h"
 
 namespace potluck::integration {
 namespace {
 
-namespace fs = std::filesystem;
 namespace json = boost::json;
 
 Streams ask(const Cluster& cluster) {
@@ -76,35 +75,26 @@ TEST(KeptPages, RowsAreComputedAgainOnlyUpToTheLastLostLayer) {
 }
 
 /// A coordinator, a worker with the CPU's arithmetic and one with another.
-class TwoClasses : public ::testing::Test {
+class TwoClasses : public Machines {
   protected:
     void SetUp() override {
-        root_ = (fs::temp_directory_path() / "potluck-classes-XXXXXX").string();
-        ASSERT_NE(::mkdtemp(root_.data()), nullptr);
-        const std::string address = "127.0.0.1:" + std::to_string(free_port());
-        auto made = run_program({"init", "--dir", root_ + "/home", "--address", address});
-        ASSERT_EQ(made.exit_code, 0) << made.err;
-        made.out.erase(made.out.find_last_not_of(" \n") + 1);
-        cluster_ = std::make_unique<Cluster>(
-            std::vector<std::string>{"--dir", root_ + "/home", "--listen", address, "--workers",
-                                     "2", "--use-all", "--context", "512", "--slots", "8"},
-            "coordinator");
+        Machines::SetUp();
+        const std::string token = init("home");
+        cluster_ = std::make_unique<Cluster>(coordinator(2, {"--context", "512", "--slots", "8"}),
+                                             "coordinator");
         ASSERT_TRUE(cluster_->wait_for("listening at")) << cluster_->output();
         for (const auto& [name, device] :
-             {std::pair("attic", "cpu:paced=4ms"), std::pair("cellar", "coarse:paced=4ms")}) {
-            workers_.push_back(std::make_unique<Process>(std::vector<std::string>{
-                "worker", "--dir", root_ + "/" + name, "--name", name, "--listen", "127.0.0.1:0",
-                "--threads", "1", "--join", made.out, "--devices", device}));
-        }
+             {std::pair("attic", "cpu:paced=4ms"), std::pair("cellar", "coarse:paced=4ms")})
+            workers_.push_back(
+                std::make_unique<Process>(worker(name, token, {"--devices", device})));
         ASSERT_TRUE(cluster_->wait_until_ready()) << cluster_->output() << workers_[1]->output();
     }
     void TearDown() override {
         workers_.clear();
         cluster_.reset();
-        fs::remove_all(root_);
+        Machines::TearDown();
     }
 
-    std::string root_;
     std::unique_ptr<Cluster> cluster_;
     std::vector<std::unique_ptr<Process>> workers_;
 };

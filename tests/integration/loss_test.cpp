@@ -18,13 +18,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::size_t count(const std::string& text, const std::string& of) {
-    std::size_t n = 0;
-    for (auto at = text.find(of); at != std::string::npos; at = text.find(of, at + of.size()))
-        ++n;
-    return n;
-}
-
 /// Greedy and sampled, short and long, and two that begin alike.
 std::vector<std::string> questions() {
     const std::string code = "import os\\n\\ndef read_all(path):\\n    with open(path) as f:\\n";

@@ -12,6 +12,8 @@
 
 #include <sstream>
 
+#include "tests/support/small_plan.h"
+
 namespace potluck::coordinator {
 namespace {
 
@@ -26,7 +28,7 @@ struct Step {
 class Player {
   public:
     explicit Player(const DeploymentOptions& options)
-        : deployment_(options, footprint(), config()) {}
+        : deployment_(options, small_footprint(4, kMiB), small_config(4)) {}
 
     std::string play(const std::string& event) {
         const auto colon = event.find(": ");
@@ -79,19 +81,6 @@ class Player {
     Deployment& deployment() { return deployment_; }
 
   private:
-    static model::Footprint footprint() {
-        model::Footprint f;
-        f.layer_bytes.assign(4, kMiB);
-        return f;
-    }
-    static model::ModelConfig config() {
-        model::ModelConfig c;
-        c.n_layers = 4;
-        c.context_length = 512;
-        c.kv_heads = 1;
-        c.head_dim = 4;
-        return c;
-    }
     /// "prepare 1 on a,b"
     static std::string words_of(const DeploymentAction& action) {
         const auto with_plan = [](const char* verb, const Plan& plan) {

@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "tests/support/small_plan.h"
+
 namespace potluck::coordinator {
 namespace {
 
@@ -12,26 +14,12 @@ using namespace std::chrono_literals;
 
 constexpr std::uint64_t kMiB = 1U << 20;
 
-model::Footprint footprint(std::uint64_t layer_bytes) {
-    model::Footprint f;
-    f.layer_bytes.assign(4, layer_bytes);
-    return f;
-}
-model::ModelConfig config() {
-    model::ModelConfig c;
-    c.n_layers = 4;
-    c.context_length = 512;
-    c.kv_heads = 1;
-    c.head_dim = 4;
-    return c;
-}
-
 /// A model on all nodes but those that are left out by name, and a draft model of 40 MiB beside it.
 struct House {
     explicit House(const std::string& node = {}, const std::string& spared = {})
-        : deployment(options(spared, left_out), footprint(kMiB), config()),
-          draft({.node = node, .plan = {.slots = 2, .max_batch_rows = 8}}, footprint(10 * kMiB),
-                config()) {}
+        : deployment(options(spared, left_out), small_footprint(4, kMiB), small_config(4)),
+          draft({.node = node, .plan = {.slots = 2, .max_batch_rows = 8}},
+                small_footprint(4, 10 * kMiB), small_config(4)) {}
 
     static DeploymentOptions options(const std::string& spared, const std::string& left_out) {
         DeploymentOptions o{.workers = 2};

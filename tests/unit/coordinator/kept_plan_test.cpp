@@ -5,6 +5,7 @@
 
 #include "coordinator/core/deployment.h"
 #include "coordinator/core/recomputed.h"
+#include "tests/support/small_plan.h"
 
 namespace potluck::coordinator {
 namespace {
@@ -99,23 +100,10 @@ TEST(RecomputedRows, AreCountedByStage) {
 /// Three nodes of equal memory, and a fourth that comes later.
 class Keeping : public ::testing::Test {
   protected:
-    Keeping() : deployment_({.workers = 3}, footprint(), config()) {
+    Keeping() : deployment_({.workers = 3}, small_footprint(kLayers, kMiB), small_config(kLayers)) {
         for (std::uint32_t node = 1; node <= 3; ++node)
             join(node);
         go_on();
-    }
-    static model::Footprint footprint() {
-        model::Footprint f;
-        f.layer_bytes.assign(kLayers, kMiB);
-        return f;
-    }
-    static model::ModelConfig config() {
-        model::ModelConfig c;
-        c.n_layers = kLayers;
-        c.context_length = 512;
-        c.kv_heads = 1;
-        c.head_dim = 4;
-        return c;
     }
     const Plan& plan() const { return *deployment_.plan(); }
     void join(std::uint32_t node) {
