@@ -104,7 +104,8 @@ Status Shard::Impl::load(const std::shared_ptr<const model::gguf::Gguf>& file, W
     source = WeightPool::source_of(*file);
     std::vector<LayerCache> kept;
     POTLUCK_TRY(take_kept(kept));
-    POTLUCK_ASSIGN(weights, load_weights(device, file, graph, pool, progress, options.cancelled));
+    POTLUCK_ASSIGN(weights,
+                   load_weights(device, file, source, graph, pool, progress, options.cancelled));
     POTLUCK_ASSIGN(cache_memory, allocate_caches(device, config, options, std::move(kept)));
     for (const auto& layer : cache_memory) {
         caches.push_back({.k = layer.k->data(),

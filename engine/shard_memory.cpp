@@ -99,12 +99,11 @@ Result<std::shared_ptr<const Weight>> load_weight(
 
 Result<std::vector<std::shared_ptr<const Weight>>> load_weights(
     kernels::Device& device, const std::shared_ptr<const model::gguf::Gguf>& file,
-    const model::Graph& graph, WeightPool& pool, const LoadProgress& progress,
-    const std::function<bool()>& cancelled) {
+    const std::string& source, const model::Graph& graph, WeightPool& pool,
+    const LoadProgress& progress, const std::function<bool()>& cancelled) {
     const auto bytes_of = [&](std::size_t i) {
         return file->find_tensor(graph.weights[i].name)->bytes;
     };
-    const std::string source = WeightPool::source_of(*file);
     std::set<std::string> wanted;
     for (const auto& spec : graph.weights)
         wanted.insert(std::string(spec.name));

@@ -18,12 +18,13 @@ Status check_device(const kernels::Device& device, const model::gguf::Gguf& file
                     const model::Graph& graph, const model::ModelConfig& config, const KvTypes& kv);
 
 /// Every weight of the graph, indexed as Graph::weights: from the pool, or packed and put there.
+/// `source`: WeightPool::source_of the file.
 /// What the pool has besides and nobody uses is dropped first. kCancelled if `cancelled` says so
 /// between two tensors; what was packed by then stays in the pool.
 Result<std::vector<std::shared_ptr<const Weight>>> load_weights(
     kernels::Device& device, const std::shared_ptr<const model::gguf::Gguf>& file,
-    const model::Graph& graph, WeightPool& pool, const LoadProgress& progress,
-    const std::function<bool()>& cancelled);
+    const std::string& source, const model::Graph& graph, WeightPool& pool,
+    const LoadProgress& progress, const std::function<bool()>& cancelled);
 
 /// For the shard's layers, of which `kept` are the last ones.
 Result<std::vector<LayerCache>> allocate_caches(kernels::Device& device,

@@ -63,6 +63,10 @@ bool same_stages(const Plan& a, const Plan& b) {
 
 }  // namespace
 
+nanoseconds retry_after(unsigned failures, nanoseconds first, nanoseconds longest) {
+    return std::min(first * (std::int64_t{1} << std::min(failures - 1, 20U)), longest);
+}
+
 std::vector<DeviceOffer> device_offers(NodeId id, const NodeOffer& node) {
     std::vector<DeviceOffer> devices;
     for (std::uint32_t i = 0; i < node.devices.size(); ++i) {
@@ -75,11 +79,6 @@ std::vector<DeviceOffer> device_offers(NodeId id, const NodeOffer& node) {
                            .arithmetic_class = d.arithmetic_class});
     }
     return devices;
-}
-
-KeptPages kept_pages(const Plan& plan) {
-    if (plan.kept_epoch.value == 0) return KeptPages::kNone;
-    return plan.kept_from == 0 ? KeptPages::kAll : KeptPages::kLater;
 }
 
 Deployment::Deployment(DeploymentOptions options, model::Footprint footprint,
@@ -98,8 +97,7 @@ bool Deployment::was_stable() const {
 }
 
 nanoseconds Deployment::retry_after(unsigned failures) const {
-    return std::min(options_.first_retry * (std::int64_t{1} << std::min(failures - 1, 20U)),
-                    options_.longest_retry);
+    return coordinator::retry_after(failures, options_.first_retry, options_.longest_retry);
 }
 
 void Deployment::leave_out(NodeId node) {

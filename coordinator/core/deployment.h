@@ -30,7 +30,6 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "coordinator/core/plan.h"
-#include "coordinator/core/scheduler.h"
 #include "model/graph/architecture.h"
 
 namespace potluck::coordinator {
@@ -78,6 +77,10 @@ struct NodeOffer {
     std::string absence;           ///< why it is not to be used now; empty: it is
 };
 
+/// How long whoever failed so many times in a row, once or more, is left alone: twice as long each
+/// time.
+nanoseconds retry_after(unsigned failures, nanoseconds first, nanoseconds longest);
+
 /// What a plan may use of a node.
 std::vector<DeviceOffer> device_offers(NodeId id, const NodeOffer& node);
 
@@ -113,9 +116,6 @@ struct StopPipeline {  ///< requests wait for the next one; close the data links
 };
 using DeploymentAction = std::variant<PrepareNodes, ConnectNodes, StartPipeline, StopPipeline>;
 using DeploymentActions = std::vector<DeploymentAction>;
-
-/// What a plan's pipeline has of the sequences before it, once it is prepared.
-KeptPages kept_pages(const Plan& plan);
 
 enum class DeploymentState : std::uint8_t { kWaiting, kPreparing, kConnecting, kWarming, kReady };
 

@@ -104,9 +104,8 @@ bool DraftPlacement::place(NodeId node, Deployment& deployment, DeploymentAction
 void DraftPlacement::leave_out(NodeId node, const std::string& why) {
     auto& standing = standing_[node];
     standing.why = why;
-    const unsigned before = std::min(standing.failures++, 20U);
     standing.out_until =
-        now_ + std::min(options_.first_retry * (std::int64_t{1} << before), options_.longest_retry);
+        now_ + retry_after(++standing.failures, options_.first_retry, options_.longest_retry);
 }
 
 void DraftPlacement::stop(const Error& reason, bool planned, DeploymentActions& actions) {

@@ -173,6 +173,11 @@ LayerIndex kept_from(const Plan& before, const Plan& plan, const std::set<NodeId
     return from;
 }
 
+KeptPages kept_pages(const Plan& plan) {
+    if (plan.kept_epoch.value == 0) return KeptPages::kNone;
+    return plan.kept_from == 0 ? KeptPages::kAll : KeptPages::kLater;
+}
+
 std::string to_string(const Plan& plan) {
     std::string text = fmt::format("plan {}: {} stage{}\n", plan.epoch.value, plan.stages.size(),
                                    plan.stages.size() == 1 ? "" : "s");

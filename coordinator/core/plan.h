@@ -75,6 +75,16 @@ Result<Plan> make_plan(const model::Footprint& footprint, const model::ModelConf
 /// one are of no use: its rows need what they bring.
 LayerIndex kept_from(const Plan& before, const Plan& plan, const std::set<NodeId>& held);
 
+/// What a pipeline has of the sequences of the one before (docs/loss.md).
+enum class KeptPages : std::uint8_t {
+    kNone,
+    kLater,  ///< the stages from some layer on; rows are fed again, for the layers before it
+    kAll,    ///< every stage: nothing is fed again
+};
+
+/// Once it is prepared.
+KeptPages kept_pages(const Plan& plan);
+
 /// The plan as a table for people.
 std::string to_string(const Plan& plan);
 /// "potluck-cpu-1" or "potluck-cpu-1+cuda-sm86-1": the arithmetic classes along the pipeline.

@@ -40,6 +40,7 @@
 #include "coordinator/core/generation.h"
 #include "coordinator/core/kv_pool.h"
 #include "coordinator/core/pacing.h"
+#include "coordinator/core/plan.h"
 #include "coordinator/core/recomputed.h"
 #include "coordinator/core/request_queue.h"
 #include "coordinator/core/speculation.h"
@@ -63,13 +64,6 @@ struct SchedulerOptions {
     /// How long requests, also new ones, wait for a pipeline after one was lost.
     nanoseconds patience = std::chrono::seconds(60);
     std::string speculation = "off";  ///< of requests that do not say: "off", "auto" or a drafter
-};
-
-/// What a pipeline has of the sequences of the one before (docs/loss.md).
-enum class KeptPages : std::uint8_t {
-    kNone,
-    kLater,  ///< the stages from some layer on; rows are fed again, for the layers before it
-    kAll,    ///< every stage: nothing is fed again
 };
 
 /// What a pipeline can hold, from the plan and from what its stages answered.

@@ -151,13 +151,7 @@ void Scheduler::pause(Sequence& sequence) {
     abandon_drafts(sequence);
     const auto fed = std::span<const TokenId>(sequence.tokens).first(sequence.fed);
     pool_->end(sequence.seq, sequence.tenant, fed);
-    sequence.seq = SeqId(0);
-    sequence.replay_until = std::max(sequence.replay_until, sequence.fed);
-    sequence.fed = sequence.answered = sequence.confirmed = sequence.forked = 0;
-    sequence.refill_until = 0;
-    sequence.planned = sequence.reserved = 0;
-    sequence.shared = false;
-    sequence.paused = true;
+    sequence.leave_stages();
     ++counters_.pauses;
 }
 

@@ -143,7 +143,6 @@ bool Scheduler::open(Sequence& sequence, Survey& survey) {
     sequence.seq = SeqId(next_seq_++);
     pool_->open(sequence.seq, sequence.tenant, sampler_of(sequence), *match);
     sequence.fed = sequence.answered = match->length;
-    sequence.confirmed = 0;
     if (writes) {
         survey.reserved -= source->reserved;
         source->reserved = pool_->table().pages_needed(source->seq, source->planned);

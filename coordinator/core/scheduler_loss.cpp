@@ -20,14 +20,9 @@ void Scheduler::suspend(bool planned) {
     for (auto& [number, sequence] : sequences_) {
         abandon_drafts(sequence);
         note_kept(sequence);
-        sequence.replay_until = std::max(sequence.replay_until, sequence.fed);
         sequence.lost_until = std::max(sequence.lost_until, sequence.fed);
-        sequence.seq = SeqId(0);
-        sequence.fed = sequence.answered = sequence.confirmed = sequence.forked = 0;
-        sequence.refill_until = 0;
-        sequence.planned = sequence.reserved = 0;
-        sequence.sampling = sequence.shared = false;
-        sequence.paused = true;
+        sequence.leave_stages();
+        sequence.sampling = false;
     }
     forget_pipeline();
 }

@@ -58,6 +58,15 @@ struct Scheduler::Sequence {
     AnswerText text;
 
     bool is_open() const { return seq.value != 0; }
+    /// Its pages are somebody else's affair from here on: what was fed will be fed again.
+    void leave_stages() {
+        replay_until = std::max(replay_until, fed);
+        seq = SeqId(0);
+        fed = answered = confirmed = forked = 0;
+        refill_until = planned = reserved = 0;
+        shared = false;
+        paused = true;
+    }
     std::size_t to_feed() const { return sampling ? 0 : tokens.size() - fed; }
     /// Its prompt is through but for at most its last row.
     bool decodes() const { return !paused && is_open() && to_feed() <= 1; }

@@ -29,11 +29,11 @@ std::size_t max_labels(const Inventory& inventory) {
 /// One row takes as long wherever equal devices are cut, but prompts and many users want them all
 /// to be busy: among cuts of the same devices that decode as fast, the one that is best for
 /// prompts.
-void cut_for_prompts(Predictor& predictor, BestPipeline& best) {
+void cut_for_prompts(Predictor& predictor, std::size_t most_labels, BestPipeline& best) {
     if (best.pipeline.size() < 2) return;
     SearchOptions options{.cost = {.slowest_weight = predictor.chunks() - 1},
                           .least_stages = best.pipeline.size(),
-                          .max_labels = max_labels(predictor.inventory())};
+                          .max_labels = most_labels};
     for (const auto& stage : best.pipeline)
         options.order.push_back(stage.device);
     const auto found = find_pipeline(predictor.prefill(), predictor.inventory(), options);
@@ -68,7 +68,8 @@ BestPipeline best_pipeline(Predictor& predictor, Objective objective, const Amon
     };
     if (objective == Objective::kDecode) {
         search(predictor.decode(1));
-        cut_for_prompts(predictor, best);
+        // With an order given, only the time is asked for.
+        if (among.order.empty()) cut_for_prompts(predictor, options.max_labels, best);
     } else if (objective == Objective::kPrefill) {
         options.cost.slowest_weight = predictor.chunks() - 1;
         search(predictor.prefill());

@@ -28,6 +28,10 @@ std::string stages_text(const Plan& plan) {
     return fmt::format("{}", fmt::join(stages, ", "));
 }
 
+store::PlanRecord record_of(const Plan& plan, const std::string& model) {
+    return {.epoch = plan.epoch, .model = model, .stages = stages_text(plan), .made = unix_now()};
+}
+
 std::vector<LayerShare> shares_of(const Choice& choice, const std::vector<DeviceOffer>& devices) {
     std::vector<LayerShare> shares;
     for (const auto& stage : choice.stages) {
@@ -220,17 +224,13 @@ Status ClusterKnowledge::on_plan(const Plan& plan) {
     if (parts_) {
         if (const auto speed = predict(*parts_, surveyed_, plan, wish_)) predicted_ = *speed;
     }
-    store::PlanRecord record{.epoch = plan.epoch,
-                             .model = options_.model,
-                             .stages = stages_text(plan),
-                             .made = unix_now()};
+    store::PlanRecord record = record_of(plan, options_.model);
     if (predicted_) record.predicted = {predicted_->decode_tps, predicted_->prefill_tps};
     return options_.store->remember_plan(record);
 }
 
 Status ClusterKnowledge::remember(const Plan& plan, const std::string& model) {
-    return options_.store->remember_plan(
-        {.epoch = plan.epoch, .model = model, .stages = stages_text(plan), .made = unix_now()});
+    return options_.store->remember_plan(record_of(plan, model));
 }
 
 std::vector<StageCost> ClusterKnowledge::first_costs(const Plan& plan) const {

@@ -22,6 +22,7 @@
 #include "coordinator/api/service_pool.h"
 #include "coordinator/core/availability.h"
 #include "coordinator/core/deployment.h"
+#include "coordinator/core/recomputed.h"
 #include "coordinator/service/link_survey.h"
 #include "coordinator/store/store.h"
 #include "coordinator/survey/live_plan.h"
