@@ -45,6 +45,7 @@
 #include "coordinator/core/request_queue.h"
 #include "coordinator/core/speculation.h"
 #include "coordinator/core/speculation_totals.h"
+#include "coordinator/core/way_beyond.h"
 #include "engine/page_table.h"
 #include "model/tokenizer/tokenizer.h"
 
@@ -248,6 +249,7 @@ class Scheduler {
     Sequence* waits_for(const Asked& asked);
     void take_token(Sequence& sequence, const StepResult& result, const ResultRow& row,
                     std::size_t entry, nanoseconds sent, SchedulerActions& actions);
+    void tell(RequestId request, Delta delta, SchedulerActions& actions);
     void end_choice(Sequence& sequence, FinishReason reason, Delta delta,
                     SchedulerActions& actions);
     void close(Sequence& sequence, SchedulerActions& actions);
@@ -304,9 +306,10 @@ class Scheduler {
     double usual_answer_ = 0;   ///< tokens, faded mean; 0: none is known
 
     std::unique_ptr<Speculation> speculation_;  ///< null: nothing is drafted
+    SchedulerActions told_;                     ///< of the result that is taken in: for clients
     nanoseconds now_{};
-    std::optional<nanoseconds> beyond_stages_;  ///< of a batch alone: what no stage computed
-    std::vector<nanoseconds> together_;         ///< of SpeculationCosts; capacity is kept
+    WayBeyond beyond_stages_;            ///< of a batch alone: what no stage computed
+    std::vector<nanoseconds> together_;  ///< of SpeculationCosts; capacity is kept
     std::vector<nanoseconds> slowest_of_;
 };
 

@@ -260,7 +260,10 @@ void Scheduler::add_rows(Sequence& sequence, Batch& batch, InFlight& record) {
                     : counters_.rows_decoded);
         if (sequence.fed < sequence.lost_until) ++counters_.rows_recomputed;
         if (sequence.fed < sequence.refill_until) ++counters_.rows_refilled;
-        if (replayed || prompt) ++served_;
+        if (replayed || prompt) {
+            ++served_;
+            record.prompts = true;
+        }
         pool_->place(sequence.seq, row.position);
         ++sequence.fed;
         if (sequence.fed == sequence.tokens.size()) {

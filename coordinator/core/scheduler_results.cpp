@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
 #include "coordinator/core/scheduler_state.h"
 
 namespace potluck::coordinator {
@@ -35,7 +39,8 @@ Status Scheduler::on_result(const StepResult& result, SchedulerActions& actions)
         }
     }
     learn_way(sent);
-    auto taken = take_results(result, sent, actions);
+    told_.clear();
+    auto taken = take_results(result, sent, told_);
     if (!taken) broken_ = true;
     if (speculation_) {
         for (const auto& fed : sent.fed) {
@@ -43,7 +48,14 @@ Status Scheduler::on_result(const StepResult& result, SchedulerActions& actions)
             if (found != sequences_.end()) end_round(found->second);
         }
     }
+    // The stages wait for the next batch: it leaves before anybody is told of the last one.
+    const auto is_cancel = [](const SchedulerAction& action) {
+        return std::holds_alternative<SendCancel>(action);
+    };
+    std::copy_if(told_.begin(), told_.end(), std::back_inserter(actions), is_cancel);
     pump(actions);
+    std::erase_if(told_, is_cancel);
+    std::move(told_.begin(), told_.end(), std::back_inserter(actions));
     return taken;
 }
 
@@ -121,16 +133,26 @@ void Scheduler::take_token(Sequence& sequence, const StepResult& result, const R
         sequence.text.finish(delta);
         return end_choice(sequence, FinishReason::kLength, std::move(delta), actions);
     }
-    if (!delta.text.empty() || !delta.tokens.empty()) {
-        actions.push_back(EmitDelta{sequence.request, std::move(delta)});
+    tell(sequence.request, std::move(delta), actions);
+}
+
+/// Tokens of one result that follow one another are told together: a round of drafts brings many,
+/// and each telling is an event for the client.
+void Scheduler::tell(RequestId request, Delta delta, SchedulerActions& actions) {
+    if (delta.text.empty() && delta.tokens.empty()) return;
+    auto* last = actions.empty() ? nullptr : std::get_if<EmitDelta>(&actions.back());
+    if (last == nullptr || last->request != request || last->delta.choice != delta.choice) {
+        actions.push_back(EmitDelta{request, std::move(delta)});
+        return;
     }
+    last->delta.text += delta.text;
+    std::move(delta.tokens.begin(), delta.tokens.end(), std::back_inserter(last->delta.tokens));
 }
 
 void Scheduler::end_choice(Sequence& sequence, FinishReason reason, Delta delta,
                            SchedulerActions& actions) {
     const RequestId id = sequence.request;
-    if (!delta.text.empty() || !delta.tokens.empty())
-        actions.push_back(EmitDelta{id, std::move(delta)});
+    tell(id, std::move(delta), actions);
     actions.push_back(EmitFinish{id, sequence.choice, reason});
     const std::size_t prompt = sequence.prompt;
     const auto answer = static_cast<double>(sequence.tokens.size() - prompt);
