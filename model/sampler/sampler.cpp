@@ -1,6 +1,7 @@
 #include "model/sampler/sampler.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -12,6 +13,44 @@ namespace potluck::model {
 namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
+constexpr std::size_t kBlock = 256;  ///< logits of which the largest is found at once
+constexpr std::size_t kLanes = 16;   ///< of them, side by side
+
+/// NaN never wins; kNever if nothing else is there.
+float largest(std::span<const float> logits) {
+    std::array<float, kLanes> lanes;
+    lanes.fill(kNever);
+    std::size_t i = 0;
+    for (; i + kLanes <= logits.size(); i += kLanes) {
+        for (std::size_t j = 0; j < kLanes; ++j)
+            lanes[j] = logits[i + j] > lanes[j] ? logits[i + j] : lanes[j];
+    }
+    float peak = kNever;
+    for (const float x : lanes)
+        peak = std::max(peak, x);
+    for (; i < logits.size(); ++i)
+        peak = std::max(peak, logits[i]);
+    return peak;
+}
+
+/// The first of the largest; 0 if none is larger than kNever. A drafted row is sampled like any
+/// other, so this is part of what it costs: the largest is looked for in blocks that need no branch
+/// for each logit, and its place only in its own block.
+std::size_t first_of_largest(std::span<const float> logits) {
+    float peak = kNever;
+    std::size_t block = 0;
+    for (std::size_t i = 0; i < logits.size(); i += kBlock) {
+        const float x = largest(logits.subspan(i, std::min(kBlock, logits.size() - i)));
+        if (x > peak) {
+            peak = x;
+            block = i;
+        }
+    }
+    if (!(peak > kNever)) return 0;
+    while (logits[block] != peak)
+        ++block;
+    return block;
+}
 
 }  // namespace
 
@@ -81,15 +120,7 @@ TokenId Sampler::sample(std::span<float> logits, const SamplerSpec& spec,
     }
     penalise(logits, spec, tokens);
     if (!(spec.temperature > 0)) {
-        std::size_t winner = 0;
-        float peak = kNever;
-        for (std::size_t i = 0; i < vocabulary_; ++i) {
-            if (logits[i] > peak) {
-                peak = logits[i];
-                winner = i;
-            }
-        }
-        return static_cast<TokenId>(winner);
+        return static_cast<TokenId>(first_of_largest(logits.first(vocabulary_)));
     }
     candidates_.clear();
     for (std::size_t i = 0; i < vocabulary_; ++i) {

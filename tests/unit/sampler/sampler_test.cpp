@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/rng.h"
 #include "tests/unit/sampler/naive_sampler.h"
 
 namespace potluck::model {
@@ -32,6 +33,30 @@ TEST(Greedy, NeverTakesNanOrPadding) {
     Sampler sampler(3);
     std::vector<float> padded = {1, 2, 0, 99, 99};
     EXPECT_EQ(sampler.sample(padded, {}, {}, 0), 1);
+}
+
+TEST(Greedy, FindsTheFirstOfTheBestAmongMany) {
+    std::uint32_t draws = 0;
+    const auto draw = [&] { return uniform(7, 0, ++draws); };
+    for (std::size_t n = 1; n < 900; n += 13) {
+        std::vector<float> logits(n);
+        for (float& x : logits) {
+            const double what = draw();
+            // Few values, so that the largest comes often.
+            x = what < 0.1 ? kNan : what < 0.2 ? -kInf : static_cast<float>(std::floor(draw() * 9));
+        }
+        std::size_t winner = 0;
+        float peak = -kInf;
+        for (std::size_t i = 0; i < n; ++i) {
+            if (!(logits[i] > peak)) continue;
+            peak = logits[i];
+            winner = i;
+        }
+        EXPECT_EQ(greedy(logits), static_cast<TokenId>(winner)) << n;
+    }
+    std::vector<float> last(1000, -1.0F);
+    last.back() = kInf;
+    EXPECT_EQ(greedy(last), 999);
 }
 
 TEST(Greedy, NothingAllowedStillGivesAToken) {
