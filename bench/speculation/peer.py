@@ -10,6 +10,7 @@ import argparse
 import http.client
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -189,8 +190,9 @@ def main() -> int:
     foreign = processes.ForeignWork()
     try:
         options.drafts = options.drafts or ngram_mod(options.server)
-        version = " ".join(said(options.server, "--version").split())[:200]
-        print(f"The peer: {version}; its drafts: {' '.join(options.drafts)}\n")
+        version = re.search(r"version: .*", said(options.server, "--version"))
+        version = version[0] if version else "of unknown version"
+        print(f"The peer, {version}; its drafts: {' '.join(options.drafts)}\n")
         foreign.measure(lambda: (measure(options), own_seconds()))
     except (Failure, OSError, ValueError, subprocess.SubprocessError) as error:
         print(f"peer.py: {error}", file=sys.stderr)

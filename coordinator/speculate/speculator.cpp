@@ -22,9 +22,10 @@ constexpr std::size_t kReadPerCall = 512;  ///< tokens of a long prompt
 /// it costs may change.
 constexpr std::uint32_t kTooDear = 64;
 constexpr std::size_t kMostUntold = 64;  ///< tokens that patient drafters have not heard of
-/// A guess of so much evidence that goes on well is kept while so many of its tokens are left.
+/// A guess of so much evidence that goes on well is kept while enough of its tokens are left: so
+/// many, or twice what the last draft took of it. Another one may cost more than a row.
 constexpr std::uint32_t kSettled = 8;
-constexpr std::size_t kEnoughLeft = 48;
+constexpr std::size_t kEnoughLeft = 48, kLeastLeft = 24;
 /// Jobs ahead are given up for a round together if that is better by so much.
 constexpr double kToSwitch = 1.15;
 
@@ -136,7 +137,7 @@ class Speculator final : public Speculation {
     std::uint32_t strength(std::uint64_t number, const Sequence& s) const;
     std::size_t look(std::uint64_t number, Sequence& s);
     void in_vain(std::uint64_t number, Sequence& s, Why why);
-    void guess(std::uint64_t number, Source& source);
+    void guess(std::uint64_t number, Source& source, std::size_t enough_left);
     std::span<const Chance> chances_of(const Source& source, Origin origin, std::uint32_t evidence,
                                        std::size_t tokens);
     bool may_pay(const Source& source, Sequence& s);
@@ -287,7 +288,7 @@ std::size_t Speculator::look(std::uint64_t number, Sequence& s) {
         // Half of what may be lost is left for rounds, unless nobody else drafts.
         arms_[source.arm].drafter->allow(
             number, s.debt.allowance() - (s.named ? nanoseconds{} : s.debt.bound() / 4));
-        guess(number, source);
+        guess(number, source, std::clamp(2 * s.bet.length, kLeastLeft, kEnoughLeft));
         if (source.rest().empty()) continue;
         any = true;
         if (s.named || may_pay(source, s)) s.longest = std::max(s.longest, source.rest().size());
@@ -303,8 +304,8 @@ void Speculator::in_vain(std::uint64_t number, Sequence& s, Why why) {
 }
 
 /// What a drafter says behind the certain tokens; scored when they come.
-void Speculator::guess(std::uint64_t number, Source& source) {
-    if (source.evidence() >= kSettled && source.rest().size() >= kEnoughLeft) return;
+void Speculator::guess(std::uint64_t number, Source& source, std::size_t enough_left) {
+    if (source.evidence() >= kSettled && source.rest().size() >= enough_left) return;
     source.forget();
     arms_[source.arm].drafter->propose(number, {}, options_.longest_draft, source.guess);
 }
@@ -469,12 +470,13 @@ void Speculator::verdict(std::uint64_t number, const RoundVerdict& round) {
     const bool together = round.shape == DraftShape::kTogether;
     // What a plain round takes longer behind cancelled jobs was lost by drafting.
     const bool counts = round.drafted > 0 || !together || s.times.hindered();
+    const nanoseconds believed = s.times.believed(round, corrections_);
     s.times.correct(round, corrections_);
     // What one token really takes, by the rounds without drafts.
     const auto plain = nanoseconds(static_cast<nanoseconds::rep>(
         static_cast<double>(round.plain.count()) * corrections_.together.of(0)));
     s.debt.round(round.took, plain, together ? 1 + round.accepted : round.tokens, counts,
-                 take_charges(number, s));
+                 take_charges(number, s), believed);
     if (round.drafted == 0) return;
     auto& report = s.report;
     ++report.rounds;
