@@ -249,7 +249,6 @@ class Scheduler {
     Sequence* waits_for(const Asked& asked);
     void take_token(Sequence& sequence, const StepResult& result, const ResultRow& row,
                     std::size_t entry, nanoseconds sent, SchedulerActions& actions);
-    void tell(RequestId request, Delta delta, SchedulerActions& actions);
     void end_choice(Sequence& sequence, FinishReason reason, Delta delta,
                     SchedulerActions& actions);
     void close(Sequence& sequence, SchedulerActions& actions);

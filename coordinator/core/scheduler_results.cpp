@@ -133,26 +133,16 @@ void Scheduler::take_token(Sequence& sequence, const StepResult& result, const R
         sequence.text.finish(delta);
         return end_choice(sequence, FinishReason::kLength, std::move(delta), actions);
     }
-    tell(sequence.request, std::move(delta), actions);
-}
-
-/// Tokens of one result that follow one another are told together: a round of drafts brings many,
-/// and each telling is an event for the client.
-void Scheduler::tell(RequestId request, Delta delta, SchedulerActions& actions) {
-    if (delta.text.empty() && delta.tokens.empty()) return;
-    auto* last = actions.empty() ? nullptr : std::get_if<EmitDelta>(&actions.back());
-    if (last == nullptr || last->request != request || last->delta.choice != delta.choice) {
-        actions.push_back(EmitDelta{request, std::move(delta)});
-        return;
+    if (!delta.text.empty() || !delta.tokens.empty()) {
+        actions.push_back(EmitDelta{sequence.request, std::move(delta)});
     }
-    last->delta.text += delta.text;
-    std::move(delta.tokens.begin(), delta.tokens.end(), std::back_inserter(last->delta.tokens));
 }
 
 void Scheduler::end_choice(Sequence& sequence, FinishReason reason, Delta delta,
                            SchedulerActions& actions) {
     const RequestId id = sequence.request;
-    tell(id, std::move(delta), actions);
+    if (!delta.text.empty() || !delta.tokens.empty())
+        actions.push_back(EmitDelta{id, std::move(delta)});
     actions.push_back(EmitFinish{id, sequence.choice, reason});
     const std::size_t prompt = sequence.prompt;
     const auto answer = static_cast<double>(sequence.tokens.size() - prompt);

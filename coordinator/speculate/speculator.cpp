@@ -26,7 +26,9 @@ constexpr std::size_t kMostUntold = 64;  ///< tokens that patient drafters have 
 /// many, or twice what the last draft took of it. Another one may cost more than a row.
 constexpr std::uint32_t kSettled = 8;
 constexpr std::size_t kEnoughLeft = 48, kLeastLeft = 24;
-/// Jobs ahead are given up for a round together if that is better by so much.
+/// Jobs ahead are begun only if they are better than a round together by so much, and given up for
+/// one that is: what they hinder one another shows only in rounds that teach nothing else, and what
+/// is cancelled costs heat.
 constexpr double kToSwitch = 1.15;
 
 enum class Why : std::uint8_t { kNone, kReading, kNoIdea, kCosts, kUnsure, kDebt, kPays };
@@ -376,7 +378,7 @@ std::optional<Offer> Speculator::best_offer(Sequence& s, std::span<const TokenId
                 best_missed = std::max(best_missed, bet.gain);
                 continue;
             }
-            const bool keeps = !can_change && shape == DraftShape::kAhead;
+            const bool keeps = can_change == (shape == DraftShape::kTogether);
             const double score = bet.gain * (keeps ? kToSwitch : 1);
             if (!best || score > best->score) best = {i, shape, bet, score};
         }
