@@ -34,7 +34,7 @@ void Scheduler::start(const PipelineLimits& limits, SchedulerActions& actions) {
     next_batch_ = 1;
     broken_ = false;
     suspended_since_.reset();
-    beyond_stages_ = {};
+    beyond_stages_.reset();
     at_start_ = counters_;
     end_what_does_not_fit(actions);
     take_up_kept();

@@ -45,7 +45,6 @@
 #include "coordinator/core/request_queue.h"
 #include "coordinator/core/speculation.h"
 #include "coordinator/core/speculation_totals.h"
-#include "coordinator/core/way_beyond.h"
 #include "engine/page_table.h"
 #include "model/tokenizer/tokenizer.h"
 
@@ -307,8 +306,8 @@ class Scheduler {
     std::unique_ptr<Speculation> speculation_;  ///< null: nothing is drafted
     SchedulerActions told_;                     ///< of the result that is taken in: for clients
     nanoseconds now_{};
-    WayBeyond beyond_stages_;            ///< of a batch alone: what no stage computed
-    std::vector<nanoseconds> together_;  ///< of SpeculationCosts; capacity is kept
+    std::optional<nanoseconds> beyond_stages_;  ///< of a batch alone: what no stage computed
+    std::vector<nanoseconds> together_;         ///< of SpeculationCosts; capacity is kept
     std::vector<nanoseconds> slowest_of_;
 };
 

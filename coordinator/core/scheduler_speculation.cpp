@@ -20,6 +20,8 @@ namespace {
 constexpr std::size_t kMostTogether = 64;
 /// One more job is ahead if without it the slowest stage would rest for this part of its time.
 constexpr double kWorthOneMore = 0.1;
+/// A new round's weight in what is known of the way beyond the stages.
+constexpr std::int64_t kWayWeight = 8;
 
 }  // namespace
 
@@ -76,7 +78,7 @@ std::size_t Scheduler::live_in_flight() const {
 
 /// From a batch's departure to its tokens' arrival with nothing else under way.
 nanoseconds Scheduler::round_time(const Load& load) const {
-    return pacing_->way_through(load) + beyond_stages_.value();
+    return pacing_->way_through(load) + beyond_stages_.value_or(nanoseconds(0));
 }
 
 /// What rounds cost that begin with `load`, in which this sequence's certain row is, with up to
@@ -292,12 +294,14 @@ void Scheduler::end_round(Sequence& sequence) {
 }
 
 /// Of a batch that was alone all the time: what it took beyond the stages' computing is links and
-/// queues. Not of prompts: a small error in what hundreds of rows should take would be more than
-/// the way itself, and every answer begins behind such a batch.
+/// queues.
 void Scheduler::learn_way(const InFlight& sent) {
     const bool alone = sent.alone && in_flight_.empty();
-    if (!speculation_ || !alone || !sent.certain || sent.prompts || now_ <= sent.sent) return;
-    beyond_stages_.observe(now_ - sent.sent - pacing_->way_through(sent.load));
+    if (!speculation_ || !alone || !sent.certain || now_ <= sent.sent) return;
+    const nanoseconds beyond =
+        std::max(now_ - sent.sent - pacing_->way_through(sent.load), nanoseconds(0));
+    if (!beyond_stages_) beyond_stages_ = beyond;
+    *beyond_stages_ += (beyond - *beyond_stages_) / kWayWeight;
 }
 
 // ----------------------------------------------------------------------------------- taking back

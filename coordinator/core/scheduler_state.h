@@ -101,7 +101,6 @@ struct Scheduler::InFlight {
     nanoseconds sent{};
     bool alone = false;        ///< nothing was in flight when it left
     bool certain = false;      ///< it has rows that are not drafted
-    bool prompts = false;      ///< it feeds prompts, for the first time or again
     std::vector<Asked> asked;  ///< in the order of their rows
     std::vector<Fed> fed;
 };

@@ -147,41 +147,6 @@ TEST(Drafts, ACancelLeavesBeforeTheBatchThatTakesItsPlace) {
     EXPECT_TRUE(std::holds_alternative<EmitDelta>(actions.back()));
 }
 
-/// A prompt of many rows that takes longer than foretold says nothing of the way: the answer behind
-/// it would be thought slow, and drafts worth more than they are.
-TEST(Drafts, APromptTeachesNothingOfTheWay) {
-    Drafted d(limits_of(1), {.right = 1, .longest = 1});
-    d.p.scheduler.set_time(0s);
-    ASSERT_TRUE(d.p.submit(1, ask(20)));
-    d.p.scheduler.set_time(5s);
-    ASSERT_TRUE(d.p.answer());
-    for (int i = 1; i <= 6; ++i) {
-        d.p.scheduler.set_time(5s + i * 12ms);
-        ASSERT_TRUE(d.p.answer());
-    }
-    ASSERT_GE(d.log->verdicts.size(), 5U);
-    for (const auto& verdict : d.log->verdicts)
-        EXPECT_LT(verdict.plain, 13ms);
-    EXPECT_GE(d.log->verdicts.back().plain, 11ms);  // the rounds themselves do
-}
-
-TEST(WayBeyond, OneRoundThatWasHeldUpChangesNothing) {
-    WayBeyond way;
-    EXPECT_EQ(way.value(), 0ms);
-    way.observe(200ms);
-    way.observe(2ms);
-    EXPECT_EQ(way.value(), 2ms);
-    for (int i = 0; i < 5; ++i)
-        way.observe(2ms);
-    way.observe(90ms);
-    EXPECT_EQ(way.value(), 2ms);
-    way.observe(-1ms);  // foretold too long
-    EXPECT_EQ(way.value(), 2ms);
-    for (int i = 0; i < 40; ++i)
-        way.observe(4ms);
-    EXPECT_NEAR(static_cast<double>(way.value().count()), 4e6, 1e5);
-}
-
 TEST(Drafts, ThatAreWrongAreTakenBackBeforeTheNextRow) {
     Drafted d(limits_of(1), {.right = 0, .longest = 1});
     d.begin(ask(5));
