@@ -57,11 +57,11 @@ TEST(MicroBatching, TheBestIsTheBestOfAll) {
     EXPECT_LT(result->ratio(), 1.05);
 }
 
-/// Links of 0.8 ms between steps of 1 ms: batches wait nowhere and are on their way for long.
+/// Links of 1.5 ms between steps of 0.64 ms: batches wait nowhere and are on their way for long.
 TEST(MicroBatching, LongLinksTakeMoreBatches) {
     SimulationOptions options;
-    const auto cost = StageCost::linear(600us, 30us);
-    options.pipeline = {.stages = {4, cost}, .links = {5, {.delay = 800us}}};
+    const auto cost = StageCost::linear(400us, 60us);
+    options.pipeline = {.stages = {4, cost}, .links = {5, {.delay = 1500us}}};
     options.limits.max_in_flight = coordinator::most_in_flight(4);
     const auto result = compare_micro_batching(options, {.users = 64});
     ASSERT_TRUE(result) << result.error().message;
