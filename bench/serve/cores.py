@@ -33,9 +33,12 @@ class Cores:
         self.order = order[1:] if self.spare else order
         self.taken = 0
 
+    def has(self, threads: int) -> bool:
+        return threads + self.spare <= len(self.order)
+
     def take(self, threads: int, coordinator: bool = True) -> set[int]:
         """Of one server: a core for each thread of its workers, and one for its coordinator."""
-        count = threads + (1 if coordinator and self.spare else 0)
+        count = threads + (coordinator and self.spare)
         if count > len(self.order):
             raise Failure(f"--pin: {count} cores are needed at once, this machine has {len(self.order)} "
                           "for them")

@@ -39,13 +39,16 @@ class Bench:
 
     def paced(self, workers: int, slots: int, pace: str) -> Cluster:
         model = ["--model", str(self.o.paced_model)] if self.o.paced_model else []
-        return self.start(workers, 1, slots, 256, *model, "--pace", pace)
+        pinned = self.cores is not None and self.cores.has(workers)  # they sleep: they may share cores
+        return self.start(workers, 1, slots, 256, *model, "--pace", pace, pinned=pinned)
 
-    def start(self, workers: int, threads: int, slots: int, context: int, *more: str) -> Cluster:
-        return Cluster(self.o.potluck, [
-            "--workers", str(workers), "--threads", str(threads), "--slots", str(slots),
-            "--context", str(context), *self.o.flags, *more],
-            self.cores.take(workers * threads) if self.cores else None)
+    def start(self, workers: int, threads: int, slots: int, context: int, *more: str,
+              pinned: bool = True) -> Cluster:
+        with kept_to(set(self.cores.order) if self.cores else None):  # not to the clients' cores
+            return Cluster(self.o.potluck, [
+                "--workers", str(workers), "--threads", str(threads), "--slots", str(slots),
+                "--context", str(context), *self.o.flags, *more],
+                self.cores.take(workers * threads) if self.cores and pinned else None)
 
     def peer(self, threads: int, context: int, sequences: int) -> PeerServer:
         with kept_to(self.cores.take(threads) if self.cores else None):

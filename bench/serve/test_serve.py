@@ -190,6 +190,8 @@ class WhoseCores(unittest.TestCase):
         few = cores.Cores([0, 1])
         self.assertEqual([few.take(1), few.take(1), few.take(2)], [{0}, {1}, {0, 1}])
         self.assertEqual(few.clients, {0, 1})
+        self.assertTrue(few.has(2) and many.has(14))
+        self.assertFalse(few.has(3) or many.has(15))
         with self.assertRaisesRegex(client.Failure, "3 cores are needed at once, this machine has 2"):
             few.take(3)
 
@@ -362,6 +364,15 @@ class Runs(unittest.TestCase):
         code, _, errors = self.run_serve("--suites", "together", "--pin", "--flags=--bad")
         self.assertEqual(code, 1)
         self.assertRegex(errors, r"up --port 0 .* --pin: not ready")
+
+    def test_paced_workers_need_no_cores_of_their_own(self):
+        with mock.patch.object(suites.os, "sched_getaffinity", lambda _: {0, 1}):
+            bench = suites.Bench(mock.Mock(seed=1, flags=[], paced_model=None, potluck=str(self.program),
+                                           pin=True), lambda _: None)
+        with bench.paced(4, 8, "1ms") as server:
+            self.assertNotIn("--pin", server.command)
+        with bench.paced(2, 8, "1ms") as server:
+            self.assertIn("--pin", server.command)
 
     def test_a_disturbed_machine_is_named(self):
         self.assertNotIn("NOT QUIET", serve.other_work({"gap": 0.1, "decode": None}))
