@@ -40,7 +40,8 @@ class Bench:
     def paced(self, workers: int, slots: int, pace: str) -> Cluster:
         model = ["--model", str(self.o.paced_model)] if self.o.paced_model else []
         pinned = self.cores is not None and self.cores.has(workers)  # they sleep: they may share cores
-        return self.start(workers, 1, slots, 256, *model, "--pace", pace, pinned=pinned)
+        return self.start(workers, 1, slots, 256, *model, "--pace", pace, *self.without_drafts(),
+                          pinned=pinned)
 
     def start(self, workers: int, threads: int, slots: int, context: int, *more: str,
               pinned: bool = True) -> Cluster:
@@ -57,6 +58,10 @@ class Bench:
     def objective(self, wanted: str) -> list[str]:
         """The flag that has layers cut for what a suite measures, unless the user's flags say."""
         return [] if {"--objective", "--split"} & set(self.o.flags) else ["--objective", wanted]
+
+    def without_drafts(self) -> list[str]:
+        """For what is compared with c(rows): of a step with drafts nobody knows the rows."""
+        return [] if "--speculation" in self.o.flags else ["--speculation", "off"]
 
     def run(self, server, requests: list[Request]) -> Load:
         load = server.run(requests)
@@ -175,11 +180,12 @@ def decode(b: Bench) -> list[Figure]:
     curves = []  # one in each round, so that what drifts touches it as it does the rest
     slots = max(clients)
     with ExitStack() as stack:
-        servers = {name: stack.enter_context(b.cluster(workers, threads, slots, 256))
+        plain = b.without_drafts()
+        servers = {name: stack.enter_context(b.cluster(workers, threads, slots, 256, *plain))
                    for name, workers, threads in (("one worker", 1, 1), ("two workers", stages, 1),
                                                   ("one process", 1, stages))}
         servers["two servers apart"] = (servers["one worker"],
-                                        stack.enter_context(b.cluster(1, 1, slots, 256)))
+                                        stack.enter_context(b.cluster(1, 1, slots, 256, *plain)))
         rates = decode_rates(b, "decode", servers, clients, lambda n: 48 if n < 32 else 32,
                              lambda: curves.append(curve(b, 1, rows)))
     c = {n: median(one[n] for one in curves) for n in rows}

@@ -109,7 +109,7 @@ class IdealBench(suites.Bench):
 
 class Decode(unittest.TestCase):
     def test_ideal_servers_reach_what_the_curve_allows(self):
-        options = mock.Mock(seed=1, rounds=2, clients=[1, 4, 8], pin=False)
+        options = mock.Mock(seed=1, rounds=2, clients=[1, 4, 8], pin=False, flags=[])
         with mock.patch.object(suites, "curve", lambda b, threads, rows: {n: 20.0 + n for n in rows}):
             bench = IdealBench(options, lambda _: None)
             found = {f.name: f for f in suites.decode(bench)}
@@ -371,6 +371,7 @@ class Runs(unittest.TestCase):
                                            pin=True), lambda _: None)
         with bench.paced(4, 8, "1ms") as server:
             self.assertNotIn("--pin", server.command)
+            self.assertIn("--speculation off", " ".join(server.command))
         with bench.paced(2, 8, "1ms") as server:
             self.assertIn("--pin", server.command)
 
