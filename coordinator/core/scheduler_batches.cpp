@@ -199,15 +199,23 @@ void Scheduler::plan_prompts(Survey& survey) {
     std::size_t left = survey.users > 0 ? beside : std::min(chunk_, room);
     std::size_t used = 0;
     std::size_t looked_at = 0;
+    std::optional<nanoseconds> first_token;  ///< what a step may take that brings one
     for (Sequence* sequence : survey.prompts) {
         if (left == 0 || ++looked_at > kMostPrompts) return;
         if (sequence->paused) continue;  // for one that decodes, a moment ago
         if (!sequence->is_open() && !open(*sequence, survey)) continue;
+        if (first_token) {
+            const std::uint64_t middle = sequence->fed + std::min(left, sequence->to_feed()) / 2;
+            left = std::min(left, pacing_->rows_within(*first_token, survey.load, middle));
+            if (left == 0) return;
+        }
         const std::size_t rows = plan_prompt(*sequence, left, survey);
         if (rows == 0) return;  // no page is left: those behind it must not take its place
         used += rows;
         left -= rows;
-        if (rows == sequence->to_feed()) left = std::min(left, beside - std::min(beside, used));
+        if (rows < sequence->to_feed()) continue;
+        left = std::min(left, beside - std::min(beside, used));
+        if (!first_token) first_token = pacing_->full_chunk(sequence->fed + rows / 2);
     }
 }
 
