@@ -123,7 +123,8 @@ POTLUCK_INLINE void decode(const std::byte* quants, __m512i w[8]) {
         const __m512i low = _mm512_set1_epi8(15);
         POTLUCK_UNROLL
         for (int g = 0; g < 4; ++g) {
-            const __m512i both = load64(quants + 64 * g);
+            __m512i both = load64(quants + 64 * g);
+            asm("" : "+v"(both));  // one load: loads bound these kernels, and GCC would make it two
             w[g] = _mm512_and_si512(both, low);
             w[g + 4] = _mm512_and_si512(shift<-4>(both), low);
         }
@@ -347,6 +348,13 @@ void tile_kernel(const TileCall* calls) {
             acc[t][n] = _mm512_setzero_ps();
     }
     const ActivationBlock* x = calls[0].x;
+    if constexpr (N == kMaxTileColumns) {
+        // Many rows' outputs are not in the caches; each is a line of its own, and stores wait for
+        // lines one after another.
+        for (std::size_t n = 0; n < N; ++n)
+            prefetch<64, _MM_HINT_T0>(
+                reinterpret_cast<const std::byte*>(calls[0].out + n * calls[0].out_stride));
+    }
     for (std::size_t b = 0; b < blocks; b += kSubs) {
         for (std::size_t sub = 0; sub < kSubs; ++sub) {
             POTLUCK_UNROLL
