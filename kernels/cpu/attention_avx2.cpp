@@ -161,11 +161,9 @@ void combine_values(const AttentionTile& tile, std::size_t query, std::size_t d,
     const __m256 c = _mm256_set1_ps(tile.new_weight[query]);
     float* const out = tile.o[query] + d;
     for (std::size_t i = 0; i < n; i += 8) {
-        const __m256i mask = first_lanes(n - i);
-        __m256 v = _mm256_maskload_ps(o + i, mask);
-        if (tile.begun)
-            v = _mm256_fmadd_ps(_mm256_maskload_ps(out + i, mask), a, _mm256_mul_ps(v, c));
-        _mm256_maskstore_ps(out + i, mask, v);
+        __m256 v = load_first(o + i, n - i);
+        if (tile.begun) v = _mm256_fmadd_ps(load_first(out + i, n - i), a, _mm256_mul_ps(v, c));
+        store_first(out + i, n - i, v);
     }
 }
 
@@ -212,7 +210,7 @@ void value_tile(const float (*p)[kPageTokens], std::size_t begin, std::size_t en
 template <typename Row, std::size_t kQueries>
 void values(const float (*p)[kPageTokens], std::size_t begin, std::size_t end, const std::byte* v,
             std::size_t stride, std::size_t first, std::size_t n, float (*o)[kPiece]) {
-    constexpr std::size_t kWide = kQueries == 4 ? 3 : 8 / kQueries;
+    constexpr std::size_t kWide = 8 / kQueries;
     if (begin == end) return;
     std::size_t d = 0;
     const auto at = [&](std::size_t i) { return reinterpret_cast<float(*)[kPiece]>(o[0] + i); };
@@ -334,11 +332,9 @@ void attention_finish_avx2(AttentionTile& tile, std::size_t head_dim) {
     for (std::size_t query = 0; query < tile.n_queries; ++query) {
         const __m256 inverse = _mm256_set1_ps(1.0F / tile.sum[query]);
         float* const o = tile.o[query];
-        for (std::size_t d = 0; d < head_dim; d += 8) {
-            const __m256i mask = first_lanes(head_dim - d);
-            _mm256_maskstore_ps(o + d, mask,
-                                _mm256_mul_ps(_mm256_maskload_ps(o + d, mask), inverse));
-        }
+        for (std::size_t d = 0; d < head_dim; d += 8)
+            store_first(o + d, head_dim - d,
+                        _mm256_mul_ps(load_first(o + d, head_dim - d), inverse));
     }
 }
 

@@ -287,10 +287,15 @@ POTLUCK_INLINE __m256 add_sum(__m256i sum, const Scales& s, const ActivationBloc
 POTLUCK_INLINE void store(const TileCall& call, std::size_t n, std::size_t half, __m256 y) {
     const int rest = static_cast<int>(call.rows) - static_cast<int>(8 * half);
     if (rest <= 0) return;
+    float* const out = call.out + n * call.out_stride + 8 * half;
+    if (rest >= 8) {  // masked stores take many times as long on some processors
+        if (call.bias != nullptr) y = _mm256_add_ps(y, _mm256_loadu_ps(call.bias + 8 * half));
+        return _mm256_storeu_ps(out, y);
+    }
     const __m256i exist =
         _mm256_cmpgt_epi32(_mm256_set1_epi32(rest), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
     if (call.bias != nullptr) y = _mm256_add_ps(y, _mm256_maskload_ps(call.bias + 8 * half, exist));
-    _mm256_maskstore_ps(call.out + n * call.out_stride + 8 * half, exist, y);
+    _mm256_maskstore_ps(out, exist, y);
 }
 
 template <TensorType kType, std::size_t N>
@@ -406,9 +411,13 @@ TileKernels kernels_of() {
     k.by_columns[1] = tile_kernel<kType, 1>;
     k.by_columns[2] = tile_kernel<kType, 2>;
     k.by_columns[3] = tile_kernel<kType, 3>;
-    k.by_columns[4] = tile_kernel<kType, 4>;
     // In two passes (accumulate_rows) eight rows gain nothing over twice four.
-    if constexpr (!kTwoPasses<kType>) k.by_columns[8] = wide_kernel<kType, 8>;
+    if constexpr (kTwoPasses<kType>) {
+        k.by_columns[4] = tile_kernel<kType, 4>;
+    } else {
+        k.by_columns[4] = wide_kernel<kType, 4>;
+        k.by_columns[8] = wide_kernel<kType, 8>;
+    }
     k.by_columns[16] = wide_kernel<kType, 16>;
     return k;
 }

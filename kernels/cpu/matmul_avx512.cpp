@@ -348,13 +348,6 @@ void tile_kernel(const TileCall* calls) {
             acc[t][n] = _mm512_setzero_ps();
     }
     const ActivationBlock* x = calls[0].x;
-    if constexpr (N == kMaxTileColumns) {
-        // Many rows' outputs are not in the caches; each is a line of its own, and stores wait for
-        // lines one after another.
-        for (std::size_t n = 0; n < N; ++n)
-            prefetch<64, _MM_HINT_T0>(
-                reinterpret_cast<const std::byte*>(calls[0].out + n * calls[0].out_stride));
-    }
     for (std::size_t b = 0; b < blocks; b += kSubs) {
         for (std::size_t sub = 0; sub < kSubs; ++sub) {
             POTLUCK_UNROLL

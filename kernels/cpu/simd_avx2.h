@@ -27,6 +27,18 @@ inline __m256i first_lanes(std::size_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
+/// The first n values, zeros behind them; and stores them. Masked stores take many times as long as
+/// plain ones on some processors, so they are for the rest of a row only.
+inline __m256 load_first(const float* from, std::size_t n) {
+    return n >= 8 ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, first_lanes(n));
+}
+inline void store_first(float* to, std::size_t n, __m256 v) {
+    if (n >= 8)
+        _mm256_storeu_ps(to, v);
+    else
+        _mm256_maskstore_ps(to, first_lanes(n), v);
+}
+
 /// portable_exp(float), lane by lane; a NaN passes through the comparison and the minimum.
 inline __m256 exp8(__m256 x) {
     const __m256 too_small = _mm256_cmp_ps(x, _mm256_set1_ps(kExpMin), _CMP_LT_OQ);
