@@ -157,7 +157,7 @@ POTLUCK_INLINE void decode(const std::byte* quants, __m256i w[8]) {
 struct Scales {
     __m256 d;
     __m256 m;          ///< m, or -(dmin * min)
-    __m256i scale[2];  ///< of the halves
+    __m256i scale[2];  ///< of the halves: int16, each twice
     __m256i unoffset;  ///< pairs of int16 to multiply with the sums of the halves
     __m256 dmin;
     __m256i mins;  ///< pairs of int16
@@ -201,17 +201,19 @@ POTLUCK_INLINE Scales load_scales(const std::byte* record, std::size_t sub, std:
     }
     if constexpr (kRecord == ScaleRecord::kHalfScales) {
         const std::byte* small = record + 32 + 32 * sub + 8 * half;
-        s.scale[0] = load_int8(small);
-        s.scale[1] = load_int8(small + 16);
-        s.unoffset = _mm256_mullo_epi16(int16_pair(s.scale[0], s.scale[1]), s.unoffset);
+        const __m256i first = load_int8(small);
+        const __m256i second = load_int8(small + 16);
+        s.scale[0] = int16_pair(first, first);
+        s.scale[1] = int16_pair(second, second);
+        s.unoffset = _mm256_mullo_epi16(int16_pair(first, second), s.unoffset);
     }
     if constexpr (kRecord == ScaleRecord::kHalfScaleMins) {
         const __m256i low = _mm256_set1_epi32(15);
         const std::byte* small = record + 64 + 32 * sub + 8 * half;
         const __m256i first = load_uint8(small);
         const __m256i second = load_uint8(small + 16);
-        s.scale[0] = _mm256_and_si256(first, low);
-        s.scale[1] = _mm256_and_si256(second, low);
+        s.scale[0] = int16_pair(_mm256_and_si256(first, low), _mm256_and_si256(first, low));
+        s.scale[1] = int16_pair(_mm256_and_si256(second, low), _mm256_and_si256(second, low));
         s.mins = int16_pair(_mm256_srli_epi32(first, 4), _mm256_srli_epi32(second, 4));
         s.dmin = load_halves(record + 32 + 16 * half);
     }
@@ -222,12 +224,12 @@ template <TensorType kType>
 constexpr bool kHalves = tile_format(kType).scales == ScaleRecord::kHalfScales ||
                          tile_format(kType).scales == ScaleRecord::kHalfScaleMins;
 
-/// Sum of the products of 4 kVectors elements with q, per lane. Exact.
+/// Sum of the products of 4 kVectors elements with q, per lane, times `scale` (pairs of int16).
+/// Exact.
 template <TensorType kType, int kVectors>
-POTLUCK_INLINE __m256i dot(const __m256i* w, const std::int8_t* q) {
+POTLUCK_INLINE __m256i dot(const __m256i* w, const std::int8_t* q, __m256i scale) {
     constexpr TileFormat kFormat = tile_format(kType);
     constexpr int kSums = int16_sums(kFormat) < kVectors ? int16_sums(kFormat) : kVectors;
-    const __m256i ones = _mm256_set1_epi16(1);
     __m256i sum = _mm256_setzero_si256();
     POTLUCK_UNROLL
     for (int g = 0; g < kVectors; g += kSums) {
@@ -245,7 +247,7 @@ POTLUCK_INLINE __m256i dot(const __m256i* w, const std::int8_t* q) {
             // One after the other: GCC else loads all of q first and puts the weights on the stack.
             asm("" : "+x"(narrow));
         }
-        const __m256i wide = _mm256_madd_epi16(narrow, ones);
+        const __m256i wide = _mm256_madd_epi16(narrow, scale);
         sum = g == 0 ? wide : _mm256_add_epi32(sum, wide);
     }
     return sum;
@@ -257,13 +259,13 @@ POTLUCK_INLINE __m256i block_sum(const __m256i w[8], const Scales& s, const Acti
     constexpr TileFormat kFormat = tile_format(kType);
     constexpr int kOffset = is_signed(kFormat) ? 0 : kFormat.offset;
     if constexpr (!kHalves<kType>) {
-        const __m256i sum = dot<kType, 8>(w, x.q);
+        const __m256i sum = dot<kType, 8>(w, x.q, _mm256_set1_epi16(1));
         if constexpr (kOffset == 0) return sum;
         return _mm256_add_epi32(
             sum, _mm256_slli_epi32(_mm256_set1_epi32(x.minus_8_sums), kOffset == 16 ? 1 : 0));
     }
-    const __m256i first = _mm256_mullo_epi32(dot<kType, 4>(w, x.q), s.scale[0]);
-    const __m256i second = _mm256_mullo_epi32(dot<kType, 4>(w + 4, x.q + 16), s.scale[1]);
+    const __m256i first = dot<kType, 4>(w, x.q, s.scale[0]);
+    const __m256i second = dot<kType, 4>(w + 4, x.q + 16, s.scale[1]);
     const __m256i sum = _mm256_add_epi32(first, second);
     if constexpr (kOffset == 0) return sum;
     return _mm256_add_epi32(sum, _mm256_madd_epi16(s.unoffset, broadcast4(x.sum)));
@@ -346,17 +348,18 @@ template <TensorType kType, std::size_t N>
 POTLUCK_INLINE void accumulate_rows(const __m256i w[8], const Scales& s, const ActivationBlock* x,
                                     std::size_t group_stride, __m256* acc) {
     if constexpr (kTwoPasses<kType>) {
+        const __m256i ones = _mm256_set1_epi16(1);
         __m256i first[N];
         const ActivationBlock* group = x;
         for (std::size_t n = 0; n < N; n += kActivationGroup, group += group_stride)
             POTLUCK_UNROLL
         for (std::size_t i = 0; i < kActivationGroup; ++i)
-            first[n + i] = dot<kType, 4>(w, group[i].q);
+            first[n + i] = dot<kType, 4>(w, group[i].q, ones);
         group = x;
         for (std::size_t n = 0; n < N; n += kActivationGroup, group += group_stride)
             POTLUCK_UNROLL
         for (std::size_t i = 0; i < kActivationGroup; ++i) {
-            const __m256i second = dot<kType, 4>(w + 4, group[i].q + 16);
+            const __m256i second = dot<kType, 4>(w + 4, group[i].q + 16, ones);
             acc[n + i] =
                 add_sum<kType>(_mm256_add_epi32(first[n + i], second), s, group[i], acc[n + i]);
         }
@@ -366,6 +369,17 @@ POTLUCK_INLINE void accumulate_rows(const __m256i w[8], const Scales& s, const A
         for (std::size_t i = 0; i < kActivationGroup; ++i)
             acc[n + i] = add_sum<kType>(block_sum<kType>(w, s, x[i]), s, x[i], acc[n + i]);
     }
+}
+
+/// Between its rows a wide tile's stream of weights stands still, and the processor's own
+/// prefetching with it, so the next weights are asked for by hand.
+/// Addresses beyond the weights do no harm.
+template <std::size_t kBytes>
+POTLUCK_INLINE void prefetch(const std::byte* p) {
+    constexpr std::size_t kDistance = 4096;
+    POTLUCK_UNROLL
+    for (std::size_t line = 0; line < kBytes; line += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(p + kDistance + line), _MM_HINT_T0);
 }
 
 /// Many batch rows: the weights stay in registers and the sums in the first-level cache, because
@@ -388,6 +402,7 @@ void wide_kernel(const TileCall* one) {
             sum = _mm256_setzero_ps();
     for (std::size_t b = 0; b < call.blocks; b += kSubs) {
         for (std::size_t sub = 0; sub < kSubs; ++sub) {
+            prefetch<kQuantBytes>(quants);
             for (std::size_t half = 0; half < 2; ++half) {
                 __m256i w[8];
                 decode<kType>(quants + 32 * half, w);
