@@ -1,9 +1,11 @@
 // What the processor and the operating system offer, by cpuid and xgetbv.
 
 #include <array>
+#include <cstring>
 
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/float_kernels.h"
+#include "kernels/cpu/tile_kernels.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -45,10 +47,24 @@ std::size_t count_available() {
     return (saved & kSavesAvx512) == kSavesAvx512 ? 3 : 2;
 }
 
+/// AMD's cores take a non-temporal prefetch as fast as any other, and keep it out of the second
+/// level. Intel's serve it with the few fill buffers of the first level: on a Sapphire Rapids one
+/// core then decoded at 0.4 of the speed that it has with prefetches into the second level.
+bool is_amd() {
+    unsigned highest = 0;
+    std::array<unsigned, 3> vendor{};  // EBX, EDX, ECX
+    return __get_cpuid(0, &highest, &vendor[0], &vendor[2], &vendor[1]) != 0 &&
+           std::memcmp(vendor.data(), "AuthenticAMD", 12) == 0;
+}
+
 #else
 
 std::size_t count_available() {
     return 1;
+}
+
+bool is_amd() {
+    return false;
 }
 
 #endif
@@ -76,6 +92,11 @@ std::optional<Isa> parse_isa(std::string_view name) {
 std::span<const Isa> available_isas() {
     static const std::size_t count = count_available();
     return std::span(kIsas).first(count);
+}
+
+bool prefetches_past_l2() {
+    static const bool past = is_amd();
+    return past;
 }
 
 const FloatKernels& float_kernels(Isa isa) {

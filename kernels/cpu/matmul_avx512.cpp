@@ -313,6 +313,19 @@ POTLUCK_INLINE void prefetch(const std::byte* p) {
         _mm_prefetch(reinterpret_cast<const char*>(p + line), kHint);
 }
 
+/// Narrow kernels use a weight once; the widest finds it in the second-level cache again. What
+/// comes by way of the second level must be asked for earlier.
+template <std::size_t kBytes, std::size_t N, std::size_t kTiles>
+POTLUCK_INLINE void prefetch_next(const std::byte* quants, bool past_l2) {
+    constexpr std::size_t kDistance = kPrefetchDistance<kTiles>;
+    if constexpr (N == kMaxTileColumns)
+        prefetch<kBytes, _MM_HINT_T0>(quants + kDistance);
+    else if (past_l2)
+        prefetch<kBytes, _MM_HINT_NTA>(quants + kDistance);
+    else
+        prefetch<kBytes, _MM_HINT_T1>(quants + 2 * kDistance);
+}
+
 template <std::size_t N>
 POTLUCK_INLINE void store(const TileCall& call, const __m512* acc) {
     const auto exist = static_cast<__mmask16>((1U << call.rows) - 1U);
@@ -332,8 +345,7 @@ void tile_kernel(const TileCall* calls) {
     constexpr std::size_t kQuantBytes = kFormat.quant_bytes();
     constexpr std::size_t kScaleBytes = kFormat.scale_bytes();
     constexpr std::size_t kSubs = kFormat.subs();
-    // Narrow kernels use a weight once; the widest finds it in the second-level cache again.
-    constexpr _mm_hint kHint = N < kMaxTileColumns ? _MM_HINT_NTA : _MM_HINT_T0;
+    const bool past_l2 = prefetches_past_l2();
     const std::size_t blocks = calls[0].blocks;
     const std::size_t group_stride = kActivationGroup * blocks;
     const std::byte* quants[kTiles];
@@ -352,7 +364,7 @@ void tile_kernel(const TileCall* calls) {
         for (std::size_t sub = 0; sub < kSubs; ++sub) {
             POTLUCK_UNROLL
             for (std::size_t t = 0; t < kTiles; ++t) {
-                prefetch<kQuantBytes, kHint>(quants[t] + kPrefetchDistance<kTiles>);
+                prefetch_next<kQuantBytes, N, kTiles>(quants[t], past_l2);
                 __m512i w[8];
                 decode<kType>(quants[t], w);
                 const Scales scales = load_scales<kType>(records[t], sub);

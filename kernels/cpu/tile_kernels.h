@@ -32,6 +32,10 @@ struct TileCall {
     unsigned rows;      ///< 1..16 outputs that exist
 };
 using TileKernel = void (*)(const TileCall* calls);
+
+/// Whether weights that are used once are best prefetched past the second-level cache (cpu_isa.cpp).
+bool prefetches_past_l2();
+
 /// by_columns[N] takes one call, null for an N that was not compiled; 1 always is. pairs[N] takes
 /// two calls that differ in the tile only and may be null.
 struct TileKernels {
