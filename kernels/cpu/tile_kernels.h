@@ -33,7 +33,8 @@ struct TileCall {
 };
 using TileKernel = void (*)(const TileCall* calls);
 
-/// Whether weights that are used once are best prefetched past the second-level cache (cpu_isa.cpp).
+/// Whether weights that are used once are best prefetched past the second-level cache
+/// (cpu_isa.cpp).
 bool prefetches_past_l2();
 
 /// by_columns[N] takes one call, null for an N that was not compiled; 1 always is. pairs[N] takes
