@@ -10,6 +10,7 @@
 
 #include "cli/commands.h"
 #include "cli/failure.h"
+#include "coordinator/core/plan.h"
 #include "coordinator/simulate/micro_batching.h"
 #include "coordinator/simulate/report.h"
 #include "coordinator/simulate/simulation.h"
@@ -75,7 +76,9 @@ Result<simulate::SimulationOptions> simulation_options(const SimulateSchedulerOp
     s.scheduler.prefill_chunk = o.prefill_chunk;
     s.scheduler.queue_limit = o.queue;
     auto& limits = s.limits;
-    limits.max_in_flight = o.max_in_flight > 0 ? o.max_in_flight : 2 * s.pipeline.stages.size() + 2;
+    limits.max_in_flight = o.max_in_flight > 0
+                               ? o.max_in_flight
+                               : coordinator::most_in_flight(s.pipeline.stages.size());
     limits.max_batch_rows = o.max_batch_rows;
     limits.context = o.context;
     limits.slots = o.slots > 0 ? o.slots : o.users;

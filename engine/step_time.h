@@ -51,8 +51,9 @@ struct ProbeOptions {
 /// Times steps of 1, 8 and as many rows as fit into the budget (at most 64) of a model that has no
 /// sequence open, with tokens of no meaning in sequences of its own, which are released again. A
 /// step before them is not counted: the first one after loading takes up to ten times as long, and
-/// would otherwise be that of the first token. Only if it takes a second or more is it the one that
-/// counts. The step of 1 is measured whatever the budget. An error is the model's: it cannot run.
+/// would otherwise be that of the first token. Only if it takes five seconds or more is it the one
+/// that counts. The step of 1 is measured whatever the budget. An error is the model's: it cannot
+/// run.
 Result<StepTimeList> probe_steps(StageModel& model, const ProbeOptions& options);
 
 }  // namespace potluck::engine

@@ -12,6 +12,7 @@ from network import Failure, Network
 
 READY_S = 60.0
 API = 8080
+DOOR = 7070  # where workers join
 
 
 class Process:
@@ -54,7 +55,7 @@ class Home:
     def __enter__(self):
         made = subprocess.run(
             [self.program, "init", "--dir", str(self.path / "c"), "--address",
-             f"{self.network.address('c')}:7070"], check=True, capture_output=True, text=True)
+             f"{self.network.address('c')}:{DOOR}"], check=True, capture_output=True, text=True)
         token = re.search(r"potluck-join-\S+", made.stdout)[0]
         try:
             self.start_coordinator()

@@ -32,6 +32,7 @@ from client import Request  # noqa: E402
 LOW_IDS, HIGH_IDS = 300, 1000
 # What the coordinator predicts of: a user behind so many tokens, a prompt of so many.
 DEPTH, PROMPT = 128, 512
+NEAR = 0.15  # a prediction so far off is a good one
 
 
 @dataclass
@@ -46,6 +47,8 @@ class Outcome:
     predicted: Speed
     client: Speed
     cluster: Speed  # as the coordinator measured it
+    corrected: float  # tokens a second of one user, by the first steps of the loaded stages
+    parts: list[tuple[str, float, float]]  # of a token's time: what, ms predicted, ms measured
 
 
 class UnequalHome(home.Home):
@@ -63,10 +66,18 @@ class UnequalHome(home.Home):
         link.request("GET", "/v1/cluster")
         return json.loads(link.getresponse().read())
 
-    def cut(self, cluster: dict) -> str:
+    def stages(self, cluster: dict) -> list[tuple[str, dict]]:
         names = {n["id"]: n["name"] for n in cluster["nodes"]}
-        stages = [(s["end"] - s["begin"], names[s["node"]]) for s in cluster["plan"]["stages"]]
-        return ", ".join(f"{n} at {self.paces[self.names.index(w)]}" for n, w in stages)
+        return [(f"{s['end'] - s['begin']} at {self.paces[self.names.index(names[s['node']])]}", s)
+                for s in cluster["plan"]["stages"]]
+
+    def cut(self, cluster: dict) -> str:
+        return ", ".join(name for name, _ in self.stages(cluster))
+
+    def parts(self, cluster: dict) -> list[tuple[str, float, float]]:
+        times = [(name + (" and the head" if s["head"] else ""), s["token_ms"])
+                 for name, s in self.stages(cluster)] + [("the way", cluster["plan"]["way_ms"])]
+        return [(name, t["predicted"], t["measured"]) for name, t in times]
 
 
 def ask(prompt: int, tokens: int, dice: random.Random) -> client.Stream:
@@ -87,7 +98,8 @@ def measure(h: UnequalHome, o) -> Outcome:
     if not told["predicted"]:
         raise client.Failure(f"there is no prediction: {told['planner']}")
     speed = [Speed(told[k]["decode_tps"], told[k]["prefill_tps"]) for k in ("predicted", "measured")]
-    return Outcome(h.cut(told), speed[0], Speed(median(decode), median(prompt or [0.0])), speed[1])
+    return Outcome(h.cut(told), speed[0], Speed(median(decode), median(prompt or [0.0])), speed[1],
+                   told["corrected_decode_tps"], h.parts(told))
 
 
 def even_split(layers: int, stages: int) -> str:
@@ -107,6 +119,40 @@ def report(rows: list[Outcome]):
               f" {of(r.cluster.decode, r.predicted.decode):>16} {r.predicted.prompt:26.1f}"
               f" {of(r.client.prompt, r.predicted.prompt):>16}"
               f" {of(r.cluster.prompt, r.predicted.prompt):>16}", flush=True)
+        print("    a token: " + "; ".join(f"{what} {predicted:.1f} ms predicted, {measured:.1f} measured"
+                                          f" ({measured / predicted - 1:+.0%})"
+                                          for what, predicted, measured in r.parts)
+              + f"; by the first steps {r.corrected:.2f} tokens a second, by the client"
+              f" {of(r.client.decode, r.corrected)}", flush=True)
+
+
+def pair(net: network.Network, o, flags: list[str], names: list[str]) -> list[Outcome]:
+    """The planner's cut and the even one, each from a fresh start."""
+    rows = []
+    for split in ([], ["--split", even_split(o.layers, len(names) - 1)]):
+        with tempfile.TemporaryDirectory(prefix="potluck-planning-") as cache:
+            os.environ["XDG_CACHE_HOME"] = cache  # devices are measured now
+            with UnequalHome(net, o, [*flags, *split]) as h:
+                rows.append(measure(h, o))
+    report(rows)
+    best, even = rows
+    for what in ("decode", "prompt") if o.prompts else ("decode",):
+        predicted = getattr(best.predicted, what) / getattr(even.predicted, what)
+        measured = getattr(best.client, what) / getattr(even.client, what)
+        print(f"{what}: the planner's cut is {measured:.2f} times as fast as that by memory, "
+              f"{predicted:.2f} predicted", flush=True)
+    return rows
+
+
+def spread(pairs: list[list[Outcome]]):
+    """How far one user's tokens were from what was predicted, over several starts."""
+    for what, outcomes in zip(("the planner's cut", "the cut by memory"), zip(*pairs)):
+        for by, expected in (("probes", [r.predicted.decode for r in outcomes]),
+                             ("first steps", [r.corrected for r in outcomes])):
+            off = sorted(r.client.decode / e - 1 for r, e in zip(outcomes, expected))
+            near = sum(abs(e) <= NEAR for e in off)
+            print(f"one user, {what}, predicted by {by}, {len(off)} starts: {off[0]:+.0%} to "
+                  f"{off[-1]:+.0%}, median {median(off):+.0%}; {near} within {NEAR:.0%}", flush=True)
 
 
 def trial(o, rate: str, rtt: str):
@@ -118,19 +164,9 @@ def trial(o, rate: str, rtt: str):
             there_and_back, bits = net.measure("c", "w0")
             print(f"{rate}, {rtt}: measured over TCP {there_and_back * 1e3:.2f} ms there and back, "
                   f"{bits / 1e6:.0f} Mbit/s; load {os.getloadavg()[0]:.1f}", flush=True)
-            rows = []
-            for split in ([], ["--split", even_split(o.layers, len(names) - 1)]):
-                with tempfile.TemporaryDirectory(prefix="potluck-planning-") as cache:
-                    os.environ["XDG_CACHE_HOME"] = cache  # devices are measured now
-                    with UnequalHome(net, o, [*flags, *split]) as h:
-                        rows.append(measure(h, o))
-    report(rows)
-    best, even = rows
-    for what in ("decode", "prompt") if o.prompts else ("decode",):
-        predicted = getattr(best.predicted, what) / getattr(even.predicted, what)
-        measured = getattr(best.client, what) / getattr(even.client, what)
-        print(f"{what}: the planner's cut is {measured:.2f} times as fast as that by memory, "
-              f"{predicted:.2f} predicted", flush=True)
+            pairs = [pair(net, o, flags, names) for _ in range(o.starts)]
+    if o.starts > 1:
+        spread(pairs)
 
 
 class InNamespace:
@@ -164,6 +200,7 @@ def main() -> int:
     parser.add_argument("--slots", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=24, help="made behind about 128, in each run")
     parser.add_argument("--runs", type=int, default=2, help="medians are of so many")
+    parser.add_argument("--starts", type=int, default=1, help="of each cut, everything measured anew")
     parser.add_argument("--no-prompts", dest="prompts", action="store_false", help="one user's tokens only")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--flags", default="", help="more for `potluck coordinator`")

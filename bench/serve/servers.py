@@ -10,6 +10,7 @@ from pathlib import Path
 
 import client
 from client import Failure, Load, Request, Stream
+from cores import kept_to
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "peer"))
 import processes  # noqa: E402
@@ -19,13 +20,15 @@ LATE = "longer than its pace"  # what a paced worker says that could not keep it
 
 
 class Cluster:
-    """`potluck up` with these arguments, from its first token on until the end of a `with`."""
+    """`potluck up` with these arguments, from its first token on until the end of a `with`. With
+    `cores` its threads that compute are bound to the first of them, one each."""
 
-    def __init__(self, program: str, arguments: list[str]):
-        self.command = [program, "up", "--port", "0", *arguments]
+    def __init__(self, program: str, arguments: list[str], cores: set[int] | None = None):
+        self.command = [program, "up", "--port", "0", *arguments, *(["--pin"] if cores else [])]
         self.log = tempfile.TemporaryFile(mode="w+b")
-        self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log,
-                                      stderr=subprocess.STDOUT)
+        with kept_to(cores):
+            self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log,
+                                          stderr=subprocess.STDOUT)
         try:
             self.port = self._wait_until_ready()
         except BaseException:

@@ -1,5 +1,6 @@
 """What is measured: each suite starts its servers, takes rounds in turn and returns its figures."""
 import json
+import os
 import random
 import subprocess
 from contextlib import ExitStack
@@ -7,7 +8,9 @@ from pathlib import Path
 from statistics import median
 
 from client import Failure, Load, Request
-from figures import (Figure, allowed_over_one_process, allowed_over_one_worker, gaps, total_rate)
+from cores import Cores, in_order, kept_to
+from figures import (Figure, against_the_curve, allowed_over_one_process, allowed_over_one_worker, gaps,
+                     of_a_batch, rows_needed, total_rate)
 from servers import Cluster, PeerServer
 
 SHORT = 16  # tokens of a prompt that is only there to decode behind
@@ -22,6 +25,7 @@ class Bench:
         self.o, self.note = options, note
         self.random = random.Random(options.seed)
         self.client_cores = 0.0
+        self.cores = Cores(in_order(os.sched_getaffinity(0))) if options.pin else None
 
     def prompt(self, tokens: int) -> list[int]:
         """Never the same twice: no cache of prompts helps."""
@@ -31,13 +35,33 @@ class Bench:
         return Request(self.prompt(prompt), tokens, **more)
 
     def cluster(self, workers: int, threads: int, slots: int, context: int, *more: str) -> Cluster:
-        return Cluster(self.o.potluck, [
-            "--model", str(self.o.model), "--workers", str(workers), "--threads", str(threads),
-            "--slots", str(slots), "--context", str(context), *self.o.flags, *more])
+        return self.start(workers, threads, slots, context, "--model", str(self.o.model), *more)
+
+    def paced(self, workers: int, slots: int, pace: str) -> Cluster:
+        model = ["--model", str(self.o.paced_model)] if self.o.paced_model else []
+        pinned = self.cores is not None and self.cores.has(workers)  # they sleep: they may share cores
+        return self.start(workers, 1, slots, 256, *model, "--pace", pace, *self.without_drafts(),
+                          pinned=pinned)
+
+    def start(self, workers: int, threads: int, slots: int, context: int, *more: str,
+              pinned: bool = True) -> Cluster:
+        with kept_to(set(self.cores.order) if self.cores else None):  # not to the clients' cores
+            return Cluster(self.o.potluck, [
+                "--workers", str(workers), "--threads", str(threads), "--slots", str(slots),
+                "--context", str(context), *self.o.flags, *more],
+                self.cores.take(workers * threads) if self.cores and pinned else None)
+
+    def peer(self, threads: int, context: int, sequences: int) -> PeerServer:
+        with kept_to(self.cores.take(threads) if self.cores else None):
+            return PeerServer(self.o.node, Path(self.o.model), threads, context, sequences)
 
     def objective(self, wanted: str) -> list[str]:
         """The flag that has layers cut for what a suite measures, unless the user's flags say."""
         return [] if {"--objective", "--split"} & set(self.o.flags) else ["--objective", wanted]
+
+    def without_drafts(self) -> list[str]:
+        """For what is compared with c(rows): of a step with drafts nobody knows the rows."""
+        return [] if "--speculation" in self.o.flags else ["--speculation", "off"]
 
     def run(self, server, requests: list[Request]) -> Load:
         load = server.run(requests)
@@ -57,17 +81,23 @@ def over(a: list[float], b: list[float]) -> list[float]:
 
 
 def prefill(b: Bench) -> list[Figure]:
-    """One prompt over two workers of one thread each, and what two such workers could do at best."""
+    """One prompt over two workers of one thread each, with layers cut for prompts and for the tokens of
+    all slots, and what two such workers could do at best."""
     length = 1024
-    rates = {"one": [], "two": [], "apart": []}
+    rates = {"one": [], "two": [], "default cut": [], "apart": []}
     with ExitStack() as stack:
         cut = b.objective("prefill")  # the default is all slots' tokens: other cuts
         one, again, two = (stack.enter_context(b.cluster(n, 1, 2, 2048, *cut)) for n in (1, 1, 2))
+        asked = {"one": one, "apart": one, "two": two}
+        if cut:
+            asked["default cut"] = stack.enter_context(b.cluster(2, 1, 2, 2048))
+        else:
+            del rates["default cut"]  # the user's own is that of "two"
 
         def once(state: str) -> float:
             count = 2 if state == "apart" else 1
             requests = [b.request(length, 2, port=again.port if i else 0) for i in range(count)]
-            load = b.run(two if state == "two" else one, requests)
+            load = b.run(asked[state], requests)
             return sum(length / s.first() for s in load.streams)
 
         for state in rates:
@@ -76,10 +106,13 @@ def prefill(b: Bench) -> list[Figure]:
             rates[state].append(once(state))
     apart = over(rates["apart"], rates["one"])
     gain = over(rates["two"], rates["one"])
+    default = [Figure("two workers ÷ one, layers cut as by default", "", over(cut, rates["one"]))
+               for name, cut in rates.items() if name == "default cut"]
     return [
         Figure(f"prompt of {length}, one worker of one thread", "tok/s", rates["one"]),
         Figure(f"prompt of {length}, two workers of one thread", "tok/s", rates["two"]),
         Figure("two workers ÷ one", "", gain, 1.7),
+        *default,
         Figure("two prompts on two servers apart ÷ one", "", apart,
                note="what the machine gives two threads that share nothing"),
         Figure("two workers ÷ two servers apart", "", over(gain, apart)),
@@ -90,16 +123,19 @@ def curve(b: Bench, threads: int, rows: list[int]) -> dict[int, float]:
     """c(rows) in milliseconds, by `potluck bench --rows`."""
     command = [b.o.potluck, "bench", "--model", str(b.o.model), "--threads", str(threads), "--pp", "0",
                "--tg", "0", "--rows", ",".join(map(str, rows)), "--runs", "5", "--json", "--no-limits"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with kept_to(b.cores.take(threads, coordinator=False) if b.cores else None):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise Failure(f"{' '.join(command)}: {done.stderr.strip()}")
     return {int(n): ms for n, ms in json.loads(done.stdout)["rows"].items()}
 
 
-def decode_rates(b: Bench, name: str, servers: dict, clients: list[int], tokens, also=None) -> dict:
-    """Total tokens per second by (server, clients), one for each round; `also` is done once in each.
-    A pair of servers is asked at once, each by half of the clients."""
+def decode_rates(b: Bench, name: str, servers: dict, clients: list[int], tokens, also=None,
+                 more: list = ()) -> dict:
+    """Total tokens per second by (server, clients), one for each round; of `more` such pairs too, and
+    `also` is done once in each. A pair of servers is asked at once, each by half of the clients."""
     rates = {(s, n): [] for n in clients for s in servers if n > 1 or not isinstance(servers[s], tuple)}
+    rates |= {pair: [] for pair in more}
 
     def once(state) -> float:
         server, n = state
@@ -120,23 +156,36 @@ def decode_rates(b: Bench, name: str, servers: dict, clients: list[int], tokens,
 def of_the_curve(rates: dict, server: str, c: dict, n: int, stages: int = 1) -> Figure:
     """How near a server comes to the rate that the curve allows it: n / c(n / stages). Ratios over one
     worker are easy to reach if that one does badly; this shows it."""
-    ms = c[max(n // stages, 1)]
+    ms = of_a_batch(c, n, stages)
     return Figure(f"{n} clients: {server} ÷ what c allows", "", [r * ms / 1e3 / n for r in rates[server, n]],
                   note="N/c(N)" if stages == 1 else "N/c(N/S)")
+
+
+def of_the_formulas(rates: dict, servers: tuple, curves: list[dict], n: int, stages: int) -> list[Figure]:
+    """Both ratios of a pipeline, and how much each is of what the curve of its round allows."""
+    pipeline, worker, process = servers
+    return [
+        *against_the_curve(f"{n} clients: {pipeline} ÷ {worker}", "c(N)/c(N/S)",
+                           over(rates[pipeline, n], rates[worker, n]),
+                           [allowed_over_one_worker(c, n, stages) for c in curves]),
+        *against_the_curve(f"{n} clients: {pipeline} ÷ {process}", "c(N)/(S·c(N/S))",
+                           over(rates[pipeline, n], rates[process, n]),
+                           [allowed_over_one_process(c, n, stages) for c in curves])]
 
 
 def decode(b: Bench) -> list[Figure]:
     """N clients over two one-thread workers, beside one of them and beside one process of two threads."""
     stages, clients = 2, b.o.clients
-    rows = sorted({n for c in clients for n in (c, max(c // stages, 1))})
+    rows = rows_needed(clients, stages)
     curves = []  # one in each round, so that what drifts touches it as it does the rest
     slots = max(clients)
     with ExitStack() as stack:
-        servers = {name: stack.enter_context(b.cluster(workers, threads, slots, 256))
+        plain = b.without_drafts()
+        servers = {name: stack.enter_context(b.cluster(workers, threads, slots, 256, *plain))
                    for name, workers, threads in (("one worker", 1, 1), ("two workers", stages, 1),
                                                   ("one process", 1, stages))}
         servers["two servers apart"] = (servers["one worker"],
-                                        stack.enter_context(b.cluster(1, 1, slots, 256)))
+                                        stack.enter_context(b.cluster(1, 1, slots, 256, *plain)))
         rates = decode_rates(b, "decode", servers, clients, lambda n: 48 if n < 32 else 32,
                              lambda: curves.append(curve(b, 1, rows)))
     c = {n: median(one[n] for one in curves) for n in rows}
@@ -145,12 +194,8 @@ def decode(b: Bench) -> list[Figure]:
     figures += [of_the_curve(rates, server, c, n, of) for n in clients if n >= stages
                 for server, of in (("one worker", 1), ("two workers", stages))]
     for n in [n for n in clients if n >= stages]:
-        two = rates["two workers", n]
+        figures += of_the_formulas(rates, ("two workers", "one worker", "one process"), curves, n, stages)
         figures += [
-            Figure(f"{n} clients: two workers ÷ one worker", "", over(two, rates["one worker", n]),
-                   0.9 * allowed_over_one_worker(c, n, stages), note="0.9 × c(N)/c(N/S)"),
-            Figure(f"{n} clients: two workers ÷ one process", "", over(two, rates["one process", n]),
-                   0.9 * allowed_over_one_process(c, n, stages), note="0.9 × c(N)/(S·c(N/S))"),
             Figure(f"{n} clients: two servers apart ÷ one worker", "",
                    over(rates["two servers apart", n], rates["one worker", n]),
                    note="what the machine gives two threads that share nothing"),
@@ -161,32 +206,35 @@ def decode(b: Bench) -> list[Figure]:
     return figures
 
 
+BASE, PER_ROW = 10.0, 1.0  # milliseconds of a paced worker for each batch, and for each row of it
+
+
 def paced(b: Bench) -> list[Figure]:
-    """N clients over four paced workers, beside one that takes as long as all four."""
-    stages, base, per_row = 4, 10.0, 1.0
+    """N clients over paced workers, so many that this machine need not have a core for each."""
+    return [f for stages in b.o.stages for f in paced_stages(b, stages)]
+
+
+def paced_stages(b: Bench, stages: int) -> list[Figure]:
+    """N clients over `stages` paced workers, beside one that takes as long as all of them, and one as
+    fast as all of them. c(n) is of one paced worker, as it was measured in the same round."""
     clients = [n for n in b.o.clients if n >= stages]
-    c = {n: stages * (base + per_row * n) for n in range(1, max(clients) + 1)}
-    slots = str(max(clients))
-
-    def server(workers: int) -> Cluster:
-        part = stages / workers
-        return Cluster(b.o.potluck, [
-            *(["--model", str(b.o.paced_model)] if b.o.paced_model else []), "--workers", str(workers),
-            "--threads", "1", "--slots", slots, "--context", "256", *b.o.flags,
-            "--pace", f"{base * part}ms+{per_row * part}ms"])
-
+    rows = rows_needed(clients, stages)
+    names = (f"{stages} paced workers", "one paced worker", "one paced process")
+    pipeline, worker, process = names
     with ExitStack() as stack:
-        servers = {"one paced worker": stack.enter_context(server(1)),
-                   "four paced workers": stack.enter_context(server(stages))}
-        rates = decode_rates(b, "paced", servers, clients, lambda n: 48 if n < 32 else 32)
-    figures = [Figure(f"{n} clients, {name}", "tok/s", rate) for (name, n), rate in rates.items()]
-    figures += [of_the_curve(rates, server, c, n, of) for n in clients
-                for server, of in (("one paced worker", 1), ("four paced workers", stages))]
-    figures += [Figure(f"{n} clients: four paced workers ÷ one", "",
-                       over(rates["four paced workers", n], rates["one paced worker", n]),
-                       0.9 * allowed_over_one_worker(c, n, stages), note="0.9 × c(N)/c(N/S), c by the pace")
-                for n in clients]
-    return figures
+        def server(workers: int, part: int):
+            return stack.enter_context(b.paced(workers, max(clients), f"{BASE * part}ms+{PER_ROW * part}ms"))
+
+        servers = {pipeline: server(stages, 1), worker: server(1, stages), process: server(1, 1)}
+        rates = decode_rates(b, f"paced, {stages} stages", servers, clients, lambda n: 48 if n < 32 else 32,
+                             more=[(worker, n) for n in rows if n not in clients])
+    curves = [{n: n / rates[worker, n][i] * 1e3 for n in rows} for i in range(b.o.rounds)]
+    c = {n: median(one[n] for one in curves) for n in rows}
+    figures = [Figure(f"c({n}), one paced worker", "ms", [one[n] for one in curves],
+                      note=f"its pace is {stages * (BASE + PER_ROW * n):.0f} ms") for n in rows]
+    figures += [Figure(f"{n} clients, {name}", "tok/s", rates[name, n]) for n in clients for name in names]
+    figures += [of_the_curve(rates, pipeline, c, n, stages) for n in clients]
+    return figures + [f for n in clients for f in of_the_formulas(rates, names, curves, n, stages)]
 
 
 def gap_once(b: Bench, server) -> tuple[float, float, float]:
@@ -282,7 +330,7 @@ def peer(b: Bench) -> list[Figure]:
     taken = {"Potluck": [], "peer": []}
     with ExitStack() as stack:
         servers = {"Potluck": stack.enter_context(b.cluster(1, 2, clients, 2048)),
-                   "peer": stack.enter_context(PeerServer(b.o.node, Path(b.o.model), 2, 2048, clients))}
+                   "peer": stack.enter_context(b.peer(2, 2048, clients))}
 
         def once(name: str):
             server = servers[name]

@@ -2,7 +2,9 @@
 import contextlib
 import io
 import json
+import os
 import stat
+import subprocess
 import sys
 import tempfile
 import threading
@@ -15,6 +17,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import client  # noqa: E402
+import cores  # noqa: E402
 import figures  # noqa: E402
 import serve  # noqa: E402
 import suites  # noqa: E402
@@ -44,6 +47,22 @@ class Figures(unittest.TestCase):
         self.assertAlmostEqual(figures.allowed_over_one_process(c, 8, 2), 32 / 48)
         self.assertAlmostEqual(figures.allowed_over_one_worker(c, 4, 4), 24 / 20)
         self.assertAlmostEqual(figures.allowed_over_one_worker(c, 1, 2), 1)
+        # 8 clients over three stages: batches of 3, 3 and 2 rows.
+        self.assertEqual(figures.rows_needed([4, 8], 3), [1, 2, 3, 4, 8])
+        line = {n: 20.0 + n for n in range(1, 9)}
+        self.assertAlmostEqual(figures.of_a_batch(line, 8, 3), 20 + 8 / 3)
+        self.assertAlmostEqual(figures.of_a_batch(line, 2, 3), 21)
+
+    def test_a_ratio_is_told_beside_what_the_curve_of_its_round_allows(self):
+        plain, share = figures.against_the_curve("two ÷ one", "c", [1.8, 1.5, 1.6], [2.0, 1.5, 2.0])
+        self.assertEqual((plain.values, plain.target), ([1.8, 1.5, 1.6], None))
+        self.assertEqual(share.values, [0.9, 1.0, 0.8])
+        self.assertEqual((share.name, share.target, share.verdict()), ("two ÷ one ÷ c", 0.9, "pass"))
+        self.assertEqual(share.note, "measured 1.6, allowed 2")
+        told = [json.loads(line) for line in figures.lines("decode", [plain, share]).splitlines()]
+        self.assertEqual(told[1], {"suite": "decode", "figure": "two ÷ one ÷ c", "median": 0.9, "min": 0.8,
+                                   "max": 1.0, "rounds": 3, "target": 0.9, "verdict": "pass",
+                                   "note": "measured 1.6, allowed 2"})
 
     def test_verdicts_are_of_medians_and_know_their_direction(self):
         self.assertEqual(figures.Figure("a", "", [1, 5, 2], 2.0).verdict(), "pass")
@@ -57,7 +76,7 @@ class Figures(unittest.TestCase):
         json.dumps(figures.plain([figures.Figure("a", "s", [3.0])]))
 
     def test_prompts_are_never_the_same(self):
-        bench = suites.Bench(mock.Mock(seed=1, rounds=3), lambda _: None)
+        bench = suites.Bench(mock.Mock(seed=1, rounds=3, pin=False), lambda _: None)
         self.assertNotEqual(bench.prompt(16), bench.prompt(16))
         self.assertEqual([s for _, s in bench.rounds("x", ["a", "b"])], list("abbaab"))
 
@@ -90,7 +109,7 @@ class IdealBench(suites.Bench):
 
 class Decode(unittest.TestCase):
     def test_ideal_servers_reach_what_the_curve_allows(self):
-        options = mock.Mock(seed=1, rounds=2, clients=[1, 4, 8])
+        options = mock.Mock(seed=1, rounds=2, clients=[1, 4, 8], pin=False, flags=[])
         with mock.patch.object(suites, "curve", lambda b, threads, rows: {n: 20.0 + n for n in rows}):
             bench = IdealBench(options, lambda _: None)
             found = {f.name: f for f in suites.decode(bench)}
@@ -98,8 +117,10 @@ class Decode(unittest.TestCase):
                 ("c(4), one thread", 24, None),
                 ("8 clients: one worker ÷ what c allows", 1, None),
                 ("8 clients: two workers ÷ what c allows", 1, None),
-                ("8 clients: two workers ÷ one worker", 28 / 24, 0.9 * 28 / 24),
-                ("8 clients: two workers ÷ one process", 28 / 48, 0.9 * 28 / 48),
+                ("8 clients: two workers ÷ one worker", 28 / 24, None),
+                ("8 clients: two workers ÷ one worker ÷ c(N)/c(N/S)", 1, 0.9),
+                ("8 clients: two workers ÷ one process", 28 / 48, None),
+                ("8 clients: two workers ÷ one process ÷ c(N)/(S·c(N/S))", 1, 0.9),
                 ("8 clients: two servers apart ÷ one worker", 28 / 24, None),
                 ("one process: 8 clients ÷ 1 client", 8 * 21 / 28, 3)):
             figure = found[name]
@@ -111,6 +132,76 @@ class Decode(unittest.TestCase):
                 self.assertEqual(figure.verdict(), "pass")
         self.assertNotIn("1 clients, two servers apart", found)
         self.assertEqual(bench.client_cores, 0.25)
+
+
+class IdealPaced(IdealBench):
+    """Workers that keep to their pace, in as many batches as there are stages."""
+
+    def paced(self, workers, slots, pace):
+        base, per_row = (float(part.removesuffix("ms")) for part in pace.split("+"))
+        server = Ideal(workers, 1)
+
+        def run(requests):
+            rows = len(requests) / workers
+            interval = workers * (base + per_row * rows) / 1e3
+            return client.Load([Stream(0, [interval * (i + 1) for i in range(r.tokens)], r.tokens)
+                                for r in requests], 0.0)
+
+        server.run = run
+        return server
+
+
+class Paced(unittest.TestCase):
+    def test_ideal_pipelines_reach_what_the_measured_curve_allows(self):
+        options = mock.Mock(seed=1, rounds=3, clients=[1, 4, 8], stages=[3, 4], pin=False)
+        found = {f.name: f for f in suites.paced(IdealPaced(options, lambda _: None))}
+        curve = found["c(2), one paced worker"]
+        self.assertEqual((curve.values, curve.note), ([48.0] * 3, "its pace is 48 ms"))
+        self.assertAlmostEqual(found["8 clients: 4 paced workers ÷ one paced worker"].values[0], 18 / 12)
+        for stages in (3, 4):
+            for n in (4, 8):
+                for other in ("one paced worker ÷ c(N)/c(N/S)", "one paced process ÷ c(N)/(S·c(N/S))"):
+                    share = found[f"{n} clients: {stages} paced workers ÷ {other}"]
+                    self.assertEqual(share.target, 0.9)
+                    for value in share.values:
+                        self.assertAlmostEqual(value, 1)
+        self.assertNotIn("1 clients, 4 paced workers", found)
+
+
+class WhoseCores(unittest.TestCase):
+    def test_real_cores_come_before_their_second_threads(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for cpu, siblings in enumerate(("0,4", "1,5", "2-3", "2-3", "0,4", "1,5")):
+                place = Path(folder) / f"cpu{cpu}" / "topology"
+                place.mkdir(parents=True)
+                (place / "thread_siblings_list").write_text(siblings + "\n", encoding="ascii")
+            self.assertEqual(cores.in_order({0, 1, 2, 3, 4, 5}, Path(folder)), [0, 1, 2, 3, 4, 5])
+            self.assertEqual(cores.in_order({3, 4, 5, 1}, Path(folder)), [1, 3, 4, 5])
+            self.assertEqual(cores.in_order({0, 4, 5}, Path(folder)), [0, 5, 4])
+        self.assertEqual(cores.in_order({7, 3}, Path("/nowhere")), [3, 7])
+
+    def test_servers_do_not_share_cores_as_long_as_there_are_enough(self):
+        many = cores.Cores(list(range(16)))
+        self.assertEqual(many.clients, {0})
+        self.assertEqual(many.take(2), {1, 2, 3})  # and one for its coordinator
+        self.assertEqual(many.take(1, coordinator=False), {4})
+        self.assertEqual(many.take(10), set(range(5, 16)))
+        self.assertEqual(many.take(1), {1, 2})
+        few = cores.Cores([0, 1])
+        self.assertEqual([few.take(1), few.take(1), few.take(2)], [{0}, {1}, {0, 1}])
+        self.assertEqual(few.clients, {0, 1})
+        self.assertTrue(few.has(2) and many.has(14))
+        self.assertFalse(few.has(3) or many.has(15))
+        with self.assertRaisesRegex(client.Failure, "3 cores are needed at once, this machine has 2"):
+            few.take(3)
+
+    def test_what_is_started_keeps_to_its_cores(self):
+        before = os.sched_getaffinity(0)
+        with cores.kept_to({min(before)}):
+            said = subprocess.run([sys.executable, "-c", "import os; print(os.sched_getaffinity(0))"],
+                                  capture_output=True, text=True, check=True).stdout
+        self.assertEqual(said.strip(), f"{{{min(before)}}}")
+        self.assertEqual(os.sched_getaffinity(0), before)
 
 
 class Server(ThreadingHTTPServer):
@@ -257,8 +348,32 @@ class Runs(unittest.TestCase):
         code, out, errors = self.run_serve("--suites", "prefill", "--json")
         self.assertIn(code, (0, 3), errors)
         said = json.loads(out)
-        self.assertEqual(len(said["suites"]["prefill"]), 5)
+        self.assertEqual(len(said["suites"]["prefill"]), 6)
         self.assertEqual(code, 3 if said["missed"] else 0)
+
+    def test_lines_come_for_each_suite_though_another_fails(self):
+        code, out, errors = self.run_serve("--suites", "peer,together", "--lines", "--pin",
+                                           "--node", "/nowhere")
+        self.assertEqual(code, 1)
+        self.assertIn("serve.py: peer: ", errors)
+        told = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+        self.assertEqual({line["suite"] for line in told}, {"together"})
+        self.assertIn("one process: first of 8 ÷ alone", [line["figure"] for line in told])
+
+    def test_pinned_servers_are_told_so(self):
+        code, _, errors = self.run_serve("--suites", "together", "--pin", "--flags=--bad")
+        self.assertEqual(code, 1)
+        self.assertRegex(errors, r"up --port 0 .* --pin: not ready")
+
+    def test_paced_workers_need_no_cores_of_their_own(self):
+        with mock.patch.object(suites.os, "sched_getaffinity", lambda _: {0, 1}):
+            bench = suites.Bench(mock.Mock(seed=1, flags=[], paced_model=None, potluck=str(self.program),
+                                           pin=True), lambda _: None)
+        with bench.paced(4, 8, "1ms") as server:
+            self.assertNotIn("--pin", server.command)
+            self.assertIn("--speculation off", " ".join(server.command))
+        with bench.paced(2, 8, "1ms") as server:
+            self.assertIn("--pin", server.command)
 
     def test_a_disturbed_machine_is_named(self):
         self.assertNotIn("NOT QUIET", serve.other_work({"gap": 0.1, "decode": None}))

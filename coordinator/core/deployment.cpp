@@ -165,7 +165,13 @@ void Deployment::prepare(Plan plan, DeploymentActions& actions) {
     progress_.clear();
     for (const auto& stage : plan_->stages)
         pending_[stage.node] = true;
-    actions.push_back(PrepareNodes{*plan_});
+    std::vector<NodeId> left_out;
+    for (const NodeId node : told_)
+        if (!pending_.contains(node)) left_out.push_back(node);
+    told_.clear();
+    for (const auto& [node, awaited] : pending_)
+        told_.insert(node);
+    actions.push_back(PrepareNodes{*plan_, std::move(left_out)});
 }
 
 void Deployment::make_plan_if_possible(DeploymentActions& actions) {
@@ -246,8 +252,11 @@ void Deployment::on_absence(NodeId node, const std::string& why, DeploymentActio
     const bool changes = found->second.absence.empty() != why.empty();
     found->second.absence = why;
     if (!changes) return;
-    // Whoever is out of use gives its pages back.
-    if (!why.empty()) held_.erase(node);
+    // Whoever is out of use is asked for all of its memory.
+    if (!why.empty()) {
+        held_.erase(node);
+        told_.erase(node);
+    }
     if (why.empty()) {
         planned_for_.clear();
     } else if (holds_stage(node)) {
@@ -272,6 +281,7 @@ void Deployment::on_node_left(NodeId node, const std::string& why, DeploymentAct
     const bool held = holds_stage(node);
     nodes_.erase(found);
     held_.erase(node);
+    told_.erase(node);
     if (held) {
         if (was_stable()) {
             standing_.erase(node);

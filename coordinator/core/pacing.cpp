@@ -111,11 +111,17 @@ std::size_t Pacing::rows_beside(const Load& load, std::uint64_t keys_per_row,
     if (load.rows >= max_rows_) return 0;
     const std::size_t typical = std::max(load.rows, kTypicalRows);
     const auto round = static_cast<std::int64_t>(depth({typical, typical * keys_per_row}));
-    const nanoseconds step = std::max(budget / round, 2 * slowest(load));
-    std::size_t rows = max_rows_ - load.rows;
+    const Load before = load.rows > 0 ? load : Load{1, keys_per_row};
+    const nanoseconds step = std::max(budget / round, 2 * slowest(before));
+    return std::max<std::size_t>(rows_within(step, load, keys_per_row), 1);
+}
+
+std::size_t Pacing::rows_within(nanoseconds step, const Load& load,
+                                std::uint64_t keys_per_row) const {
+    std::size_t rows = max_rows_ - std::min(load.rows, max_rows_);
     for (const auto& stage : stages_)
         rows = std::min(rows, stage.curve.rows_within(step, load.rows, load.keys, keys_per_row));
-    return std::max<std::size_t>(rows, 1);
+    return rows;
 }
 
 std::size_t Pacing::chunk(std::size_t rows, std::uint64_t keys_per_row, std::size_t most) const {
@@ -143,6 +149,11 @@ std::size_t Pacing::chunk(std::size_t rows, std::uint64_t keys_per_row, std::siz
         if (total(size) <= shortest + shortest / 100) best = size;
     });
     return best;
+}
+
+nanoseconds Pacing::full_chunk(std::uint64_t keys_per_row) const {
+    const std::size_t rows = std::min(kFullChunk, max_rows_);
+    return slowest({rows, rows * keys_per_row});
 }
 
 double Pacing::prefill_rate() const {

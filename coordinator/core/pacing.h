@@ -38,6 +38,10 @@ struct Load {
     std::uint64_t keys = 0;
 };
 
+/// Rows of prompts in a batch that is full of them. What a first token waits is judged by such
+/// batches (docs/simulation.md).
+constexpr std::size_t kFullChunk = 256;
+
 class Pacing {
   public:
     /// One cost per stage; `max_rows` bounds a batch.
@@ -60,12 +64,16 @@ class Pacing {
     std::size_t depth(const Load& load) const;
     /// Rows of prompts, each reading `keys_per_row`, that may join `load` while somebody waits for
     /// the next token and a round of the pipeline may take `budget`. Prompts get at least half of a
-    /// step's time, so that decoding never starves them.
+    /// step's time, so that neither decoding nor what each step costs anyway starves them.
     std::size_t rows_beside(const Load& load, std::uint64_t keys_per_row, nanoseconds budget) const;
+    /// Rows that may join `load` while no stage takes longer than `step`.
+    std::size_t rows_within(nanoseconds step, const Load& load, std::uint64_t keys_per_row) const;
     /// Rows per batch with which `rows` of prompts are through soonest when nobody decodes: small
     /// chunks fill and drain the stages quickly, large ones repeat a step's base cost less often.
     /// The smallest of those within a percent of the best.
     std::size_t chunk(std::size_t rows, std::uint64_t keys_per_row, std::size_t most) const;
+    /// What a full chunk of prompts takes the slowest stage.
+    nanoseconds full_chunk(std::uint64_t keys_per_row) const;
     /// Rows of prompts per second when nobody decodes.
     double prefill_rate() const;
 

@@ -136,7 +136,7 @@ Result<Plan> make_plan(const model::Footprint& footprint, const model::ModelConf
     plan.page_tokens = kPageTokens;
     plan.kv = request.kv;
     plan.max_batch_rows = request.max_batch_rows;
-    plan.max_in_flight = static_cast<std::uint32_t>(2 * plan.stages.size() + 2);
+    plan.max_in_flight = static_cast<std::uint32_t>(most_in_flight(plan.stages.size()));
     POTLUCK_ASSIGN(plan.kv_pages, count_pages(plan, config, request.kv_tokens));
     return plan;
 }

@@ -3,6 +3,7 @@
 // Who holds which part of a model. A plan is a value: it is printed, can be given by hand, and is
 // remembered by its epoch.
 
+#include <cstddef>
 #include <cstdint>
 #include <set>
 #include <string>
@@ -51,6 +52,14 @@ struct Plan {
     Epoch kept_epoch;
     LayerIndex kept_from = 0;
 };
+
+/// Batches in flight for which a pipeline's buffers are made: the stages' slots and the queues
+/// between them. How many there are at a time the scheduler finds from what steps and links take;
+/// this is where that ends, where links take three times as long as a step. A slot takes memory
+/// only once it is used.
+constexpr std::size_t most_in_flight(std::size_t stages) {
+    return 4 * stages + 4;
+}
 
 struct PlanRequest {
     std::uint32_t context = 0;  ///< 0: what the model was made for

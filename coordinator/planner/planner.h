@@ -34,6 +34,10 @@ struct Prediction {
     double prefill_tps = 0;  ///< one prompt
     double decode_tps = 0;   ///< one user
     double slots_tps = 0;    ///< all slots busy, together
+    /// What one user's token takes in each stage, in order, and on the way between them and from
+    /// and to the coordinator: together 1 / decode_tps. Seconds.
+    std::vector<double> stages_s;
+    double way_s = 0;
 };
 
 struct StageReport {

@@ -45,9 +45,16 @@ double Predictor::seconds(const Pipeline& pipeline, Objective objective) {
 }
 
 Prediction Predictor::predict(const Pipeline& pipeline) {
-    return {.prefill_tps = work_.prompt / seconds(pipeline, Objective::kPrefill),
-            .decode_tps = 1 / seconds(pipeline, Objective::kDecode),
-            .slots_tps = work_.slots / seconds(pipeline, Objective::kThroughput)};
+    const double token_s = seconds(pipeline, Objective::kDecode);
+    Prediction predicted{.prefill_tps = work_.prompt / seconds(pipeline, Objective::kPrefill),
+                         .decode_tps = 1 / token_s,
+                         .slots_tps = work_.slots / seconds(pipeline, Objective::kThroughput),
+                         .way_s = token_s};
+    for (const auto& [device, begin, end] : pipeline) {
+        predicted.stages_s.push_back(decode(1).stage_s(device, begin, end));
+        predicted.way_s -= predicted.stages_s.back();
+    }
+    return predicted;
 }
 
 Bottleneck Predictor::bottleneck(const Pipeline& pipeline, Objective objective) {

@@ -54,11 +54,21 @@ json::value to_json(const RegisteredDevice& device) {
     return out;
 }
 
-json::value to_json(const Plan& plan, const Recomputed& recomputed) {
+/// Of a time that one user's token takes, in milliseconds.
+json::object times(double predicted_s, double measured_s) {
+    return {{"predicted", rounded(predicted_s * 1e3)}, {"measured", rounded(measured_s * 1e3)}};
+}
+
+json::object to_json(const Plan& plan, const Recomputed& recomputed,
+                     const std::optional<planner::Prediction>& predicted,
+                     const MeasuredSpeed& measured) {
     json::array stages;
     const auto again = by_stage(recomputed, plan);
     for (const auto& stage : plan.stages) {
-        const StageRecomputed& computed = again[stages.size()];
+        const std::size_t i = stages.size();
+        const StageRecomputed& computed = again[i];
+        const double predicted_s =
+            predicted && i < predicted->stages_s.size() ? predicted->stages_s[i] : 0;
         stages.push_back(json::object{{"node", stage.node.value},
                                       {"device", stage.device},
                                       {"device_name", stage.device_name},
@@ -68,10 +78,12 @@ json::value to_json(const Plan& plan, const Recomputed& recomputed) {
                                       {"embedding", stage.part.embedding},
                                       {"head", stage.part.head},
                                       {"weight_bytes", stage.weight_bytes},
+                                      {"token_ms", times(predicted_s, measured.stage_s(i))},
                                       {"rows_recomputed", computed.rows},
                                       {"row_layers_recomputed", computed.layers}});
     }
     return json::object{{"stages", std::move(stages)},
+                        {"way_ms", times(predicted ? predicted->way_s : 0, measured.way_s())},
                         {"context", plan.context},
                         {"slots", plan.slots},
                         {"kv_pages", plan.kv_pages},
@@ -146,7 +158,8 @@ std::string ClusterKnowledge::json(const Deployment& deployment, const Availabil
         {"state", to_string(deployment.state())},
         {"status", status(deployment)},
         {"epoch", plan ? plan->epoch.value : 0},
-        {"plan", plan ? to_json(*plan, recomputed) : json::value(nullptr)},
+        {"plan", plan ? json::value(to_json(*plan, recomputed, predicted_, measured_))
+                      : json::value(nullptr)},
         {"nodes", std::move(nodes)},
         {"links", std::move(links)},
         {"drained",
@@ -156,6 +169,7 @@ std::string ClusterKnowledge::json(const Deployment& deployment, const Availabil
         {"refused", refused_greetings + (options_.refused ? options_.refused() : 0)},
         {"predicted", plan && predicted_ ? to_json(predicted_->decode_tps, predicted_->prefill_tps)
                                          : json::object()},
+        {"corrected_decode_tps", plan ? rounded(corrected_decode_tps_) : 0},
         {"measured", plan ? to_json(speed().decode_tps, speed().prefill_tps) : json::object()},
         {"plans", std::move(history)}};
     return json::serialize(out);

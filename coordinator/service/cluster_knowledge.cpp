@@ -157,6 +157,8 @@ void ClusterKnowledge::on_left(NodeId node) {
     std::erase_if(surveyed_.links, [&](const auto& entry) {
         return entry.first.first == node || entry.first.second == node;
     });
+    std::erase_if(surveyed_.slowness, [&](const auto& entry) { return entry.first.first == node; });
+    lessons_.forget(node);
     survey_.remove(node);
 }
 
@@ -205,6 +207,7 @@ Result<Choice> ClusterKnowledge::ask_planner(const std::vector<DeviceOffer>& dev
 
 std::vector<LayerShare> ClusterKnowledge::choose_stages(const std::vector<DeviceOffer>& devices) {
     left_out_.clear();
+    lessons_.learn(measured_, surveyed_);
     const auto start = Clock::now();
     auto choice = ask_planner(devices);
     no_plan_reason_ = choice ? std::string() : choice.error().message;
@@ -217,13 +220,21 @@ std::vector<LayerShare> ClusterKnowledge::choose_stages(const std::vector<Device
 
 Status ClusterKnowledge::on_plan(const Plan& plan) {
     epoch_ = plan.epoch;
+    lessons_.learn(measured_, surveyed_);
     measured_.reset(plan.stages.size());
     in_flight_ = 0;
     lone_since_.reset();
     predicted_.reset();
+    predicted_at_start_.reset();
+    corrected_decode_tps_ = 0;
     if (parts_) {
         if (const auto speed = predict(*parts_, surveyed_, plan, wish_)) predicted_ = *speed;
+        PlanWish at_start = wish_;
+        at_start.work.depth = 1;
+        if (const auto speed = predict(*parts_, surveyed_, plan, at_start))
+            predicted_at_start_ = *speed;
     }
+    lessons_.begin(surveyed_, plan, predicted_);
     store::PlanRecord record = record_of(plan, options_.model);
     if (predicted_) record.predicted = {predicted_->decode_tps, predicted_->prefill_tps};
     return options_.store->remember_plan(record);
@@ -254,7 +265,10 @@ std::string ClusterKnowledge::reached() const {
     const auto [decode, prefill] = speed();
     if (decode == 0) return {};
     std::string text = fmt::format("measured {:.1f} tok/s for one user", decode);
-    if (predicted_) text += fmt::format(" (predicted {:.1f})", predicted_->decode_tps);
+    if (predicted_) text += fmt::format(" (predicted {:.1f}", predicted_->decode_tps);
+    if (predicted_ && corrected_decode_tps_ > 0)
+        text += fmt::format(", by the first steps {:.1f}", corrected_decode_tps_);
+    if (predicted_) text += ")";
     if (prefill > 0) text += fmt::format(", prompts {:.0f} tok/s", prefill);
     if (prefill > 0 && predicted_)
         text += fmt::format(" (predicted {:.0f})", predicted_->prefill_tps);
@@ -270,6 +284,10 @@ void ClusterKnowledge::observe(StageIndex stage, const StepSample& sample) {
 
 void ClusterKnowledge::on_sent(const Batch& batch) {
     lone_since_.reset();
+    // Before the first batch all that is measured are the first steps.
+    if (corrected_decode_tps_ == 0 && predicted_ && predicted_at_start_ && !measured_.warm()) {
+        corrected_decode_tps_ = corrected_decode_tps(*predicted_, *predicted_at_start_, measured_);
+    }
     if (++in_flight_ == 1 && batch.rows.size() == 1) lone_since_ = Clock::now();
 }
 

@@ -25,6 +25,7 @@
 #include "coordinator/core/recomputed.h"
 #include "coordinator/service/link_survey.h"
 #include "coordinator/store/store.h"
+#include "coordinator/survey/lessons.h"
 #include "coordinator/survey/live_plan.h"
 #include "coordinator/survey/measured_speed.h"
 
@@ -126,8 +127,11 @@ class ClusterKnowledge {
     std::string
         no_plan_reason_;  ///< why the planner chose nothing; empty: it did, or was not asked
     std::optional<planner::Prediction> predicted_;
+    std::optional<planner::Prediction> predicted_at_start_;  ///< behind no token
+    double corrected_decode_tps_ = 0;  ///< by the first steps of the stages; 0: not known
     Epoch epoch_;
     MeasuredSpeed measured_;
+    Lessons lessons_;  ///< of what was measured, for the next plan
     std::size_t in_flight_ = 0;
     std::optional<std::chrono::steady_clock::time_point> lone_since_;
     std::chrono::steady_clock::time_point measured_kept_{};

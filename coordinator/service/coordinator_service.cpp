@@ -308,6 +308,8 @@ void CoordinatorService::Impl::act(const DeploymentActions& actions) {
             *message.mutable_prepare() =
                 to_prepare(prepare->plan, std::move(told), scheduler.kept());
             workers.send(prepare->plan, message);
+            for (const NodeId node : prepare->left_out)
+                [[maybe_unused]] const auto sent = workers.send(node, message);
         } else if (const auto* connect = std::get_if<ConnectNodes>(&action)) {
             proto::Control message;
             message.mutable_connect()->set_epoch(connect->plan.epoch.value);
@@ -533,9 +535,7 @@ std::string CoordinatorService::worker_address() const {
 }
 
 void CoordinatorService::shut_down(const std::string& reason) {
-    proto::Control message;
-    message.mutable_shutdown()->set_reason(proto::to_utf8(reason));
-    impl_->workers.send_to_all(message);
+    impl_->workers.dismiss(reason);
     impl_->draft.reset();
     impl_->leaving = true;
 }

@@ -79,7 +79,11 @@ void WorkerLinks::receive(NodeId node, const proto::Control& message) {
 void WorkerLinks::lose(NodeId node, const Error& reason) {
     const auto found = workers_.find(node);
     if (found == workers_.end()) return;
-    log::warning("worker {} is lost: {}", found->second.name, reason.message);
+    if (dismissed_) {
+        log::info("worker {} has left", found->second.name);
+    } else {
+        log::warning("worker {} is lost: {}", found->second.name, reason.message);
+    }
     found->second.link->close();
     workers_.erase(found);
     events_.on_lost(node, reason);
@@ -151,7 +155,10 @@ void WorkerLinks::send(const Plan& plan, const proto::Control& message) {
     }
 }
 
-void WorkerLinks::send_to_all(const proto::Control& message) {
+void WorkerLinks::dismiss(const std::string& reason) {
+    dismissed_ = true;
+    proto::Control message;
+    message.mutable_shutdown()->set_reason(proto::to_utf8(reason));
     for (const auto& [node, worker] : workers_)
         [[maybe_unused]] const auto sent = send(node, message);
 }

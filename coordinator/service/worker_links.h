@@ -58,7 +58,8 @@ class WorkerLinks {
     void send(const Plan& plan, const proto::Control& message);
     /// Tells a worker why it is not wanted and closes its link; on_lost follows.
     void refuse(NodeId node, const std::string& why);
-    void send_to_all(const proto::Control& message);
+    /// Asks all to end: that they do is no loss any more.
+    void dismiss(const std::string& reason);
 
   private:
     struct Worker {
@@ -80,6 +81,7 @@ class WorkerLinks {
     boost::asio::steady_timer timer_;
     std::map<NodeId, Worker> workers_;
     std::map<std::string, NodeId> ids_;  ///< of all names that were ever here
+    bool dismissed_ = false;
 };
 
 }  // namespace potluck::coordinator

@@ -136,7 +136,8 @@ Result<MicroBatchingResult> compare_micro_batching(const SimulationOptions& opti
     DecodeRun run(std::move(cluster), what);
     POTLUCK_TRY(run.ask_all());
     POTLUCK_TRY(run.measure(result));
-    const std::size_t most = std::min(what.users, 3 * options.pipeline.stages.size() + 2);
+    const std::size_t most = std::min(
+        what.users, std::max(limits.max_in_flight, 3 * options.pipeline.stages.size() + 2));
     for (std::size_t m = 1; m <= most; ++m) {
         result.tried.push_back(
             constant_micro_batching(options.pipeline, what.users, m, result.keys_per_row));

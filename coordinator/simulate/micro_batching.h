@@ -29,7 +29,7 @@ ConstantBatching constant_micro_batching(const PipelineModel& model, std::size_t
                                          std::size_t micro_batches, double keys_per_row);
 
 struct MicroBatchingResult {
-    std::vector<ConstantBatching> tried;  ///< 1 to min(users, 3 * stages + 2) micro-batches
+    std::vector<ConstantBatching> tried;  ///< 1 to min(users, max(max_in_flight, 3 * stages + 2))
     ConstantBatching best;
     double tokens_per_second = 0;  ///< the scheduler's
     double rows_per_batch = 0;     ///< the scheduler's

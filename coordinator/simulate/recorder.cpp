@@ -2,11 +2,10 @@
 
 #include <algorithm>
 
+#include "coordinator/core/pacing.h"
+
 namespace potluck::simulate {
 namespace {
-
-/// Where the scheduler chooses chunks by time.
-constexpr std::size_t kFullChunk = 256;
 
 double seconds(nanoseconds time) {
     return std::chrono::duration<double>(time).count();
@@ -19,7 +18,7 @@ double per(double amount, double of) {
 /// Prompt rows of a batch that is full of them.
 std::size_t full_chunk(const SimulationOptions& options) {
     const std::size_t asked = options.scheduler.prefill_chunk;
-    return std::min(asked > 0 ? asked : kFullChunk, options.limits.max_batch_rows);
+    return std::min(asked > 0 ? asked : coordinator::kFullChunk, options.limits.max_batch_rows);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "coordinator/core/plan.h"
 #include "coordinator/core/scheduler.h"
 #include "coordinator/simulate/cancelling_pipeline.h"
 #include "coordinator/simulate/scheduler_parts.h"
@@ -56,7 +57,7 @@ SpeculativeStreams::Cluster::Cluster(const StreamModel& model,
                                        .kv_pages = kPagesOfContexts * kContext / kPageTokens,
                                        .page_tokens = kPageTokens,
                                        .context = kContext};
-    limits.max_in_flight = 2 * limits.stages + 2;
+    limits.max_in_flight = coordinator::most_in_flight(limits.stages);
     limits.costs = first_costs(model.pipeline);
     coordinator::SchedulerActions actions;
     scheduler_.start(limits, actions);

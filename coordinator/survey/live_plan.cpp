@@ -20,6 +20,17 @@ struct Place {
     std::uint32_t device = 0;
 };
 
+/// If a step of one row takes so many times as long. What many rows take is another matter.
+planner::Device slowed(planner::Device device, double times) {
+    device.read_gbps /= times;
+    device.layer_overhead_us *= times;
+    for (auto* rates : {&device.quantised, &device.floats, &device.elementwise})
+        rates->gops[0] /= times;
+    for (auto& type : device.by_type)
+        type.rates.gops[0] /= times;
+    return device;
+}
+
 /// The planner's view of some devices, in their order.
 Result<planner::Inventory> make_inventory(const Surveyed& surveyed,
                                           const std::vector<Place>& places,
@@ -33,7 +44,10 @@ Result<planner::Inventory> make_inventory(const Surveyed& surveyed,
             return error(ErrorCode::kInternal, names[i] + " is not registered");
         const auto& device = found->second.registration.devices[index];
         if (!device.measured) return error(ErrorCode::kUnsupported, names[i] + " was not measured");
-        planner::Device known = *device.measured;
+        const auto served = surveyed.slowness.find({node, index});
+        planner::Device known = served == surveyed.slowness.end()
+                                    ? *device.measured
+                                    : slowed(*device.measured, served->second);
         known.name = names[i];
         auto at = std::ranges::find(nodes, node);
         if (at == nodes.end()) at = nodes.insert(nodes.end(), node);

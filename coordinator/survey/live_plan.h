@@ -31,6 +31,9 @@ struct Surveyed {
     /// By the two ends, the smaller id first; what is not here is taken to be as planner::Link
     /// says.
     std::map<std::pair<NodeId, NodeId>, planner::Link> links;
+    /// Of devices (node, index) that have served: how many times as long as by their probe a step
+    /// of one row takes (lessons.h).
+    std::map<std::pair<NodeId, std::uint32_t>, double> slowness;
 };
 std::pair<NodeId, NodeId> link_between(NodeId a, NodeId b);
 

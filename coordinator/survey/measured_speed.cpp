@@ -30,6 +30,7 @@ void MeasuredSpeed::observe(StageIndex stage, const StepSample& sample) {
     if (stage.value >= stages_.size() || sample.rows == 0) return;
     Stage& of = stages_[stage.value];
     if (sample.rows == 1) of.one_row_s.add(seconds(sample.time));
+    if (sample.rows == 1 && sample.keys <= kFewKeys) of.shallow_row_s.add(seconds(sample.time));
     if (sample.rows >= kPromptRows) of.prompt_row_s.add(seconds(sample.time) / sample.rows);
 }
 
@@ -45,6 +46,15 @@ double MeasuredSpeed::decode_tps() const {
         sum += stage.one_row_s.value;
     }
     return sum > 0 ? 1 / sum : 0;
+}
+
+double MeasuredSpeed::way_s() const {
+    double rest = trip_s_.value;
+    for (const auto& stage : stages_) {
+        if (stage.one_row_s.count == 0) return 0;
+        rest -= stage.one_row_s.value;
+    }
+    return std::max(rest, 0.0);
 }
 
 double MeasuredSpeed::prefill_tps(double chunks) const {

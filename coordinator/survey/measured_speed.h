@@ -13,6 +13,8 @@ namespace potluck::coordinator {
 
 /// Rows from which a step counts as one of a prompt.
 inline constexpr std::uint32_t kPromptRows = 32;
+/// Keys up to which a step of one row is like those that are predicted: behind 128 tokens.
+inline constexpr std::uint64_t kFewKeys = 512;
 
 class MeasuredSpeed {
   public:
@@ -27,6 +29,22 @@ class MeasuredSpeed {
     /// Tokens a second of one user: by whole trips, or while there were none by the stages' times
     /// alone, without links. 0: not known.
     double decode_tps() const;
+    /// The same in its parts: what each stage takes for one row, and what the rest of a trip is.
+    /// Seconds; 0: not known.
+    double stage_s(std::size_t stage) const {
+        return stage < stages_.size() ? stages_[stage].one_row_s.value : 0;
+    }
+    double way_s() const;
+    /// Whether a whole trip was seen.
+    bool warm() const { return warm_; }
+    /// What a stage takes for one row behind few tokens, and the steps that this is the mean of
+    /// (those long ago are not counted); 0: not known.
+    double shallow_s(std::size_t stage) const {
+        return stage < stages_.size() ? stages_[stage].shallow_row_s.value : 0;
+    }
+    std::size_t shallow_steps(std::size_t stage) const {
+        return stage < stages_.size() ? stages_[stage].shallow_row_s.count : 0;
+    }
     /// Tokens a second of a prompt of `chunks` equal chunks, by the stages' times for a row of
     /// steps that had many: the first chunk passes all stages, every further one takes what the
     /// slowest stage takes. 0: not known.
@@ -41,6 +59,7 @@ class MeasuredSpeed {
     };
     struct Stage {
         Mean one_row_s;
+        Mean shallow_row_s;  ///< with few keys
         Mean prompt_row_s;
     };
     std::vector<Stage> stages_;

@@ -46,7 +46,8 @@ struct Shape {
     }
 };
 
-/// What one task works on.
+/// What one task works on. Tasks of a kv head follow one another, so that its keys and values,
+/// which all rows of a sequence read, are still in the second-level cache.
 struct Work {
     std::size_t first_row;
     std::size_t last_row;  ///< one past it
@@ -55,11 +56,11 @@ struct Work {
     std::size_t n_heads;
 
     Work(const AttentionArgs& args, const Shape& shape, std::size_t task) {
-        const std::size_t per_row_group = args.cache.kv_heads * shape.head_groups;
-        first_row = task / per_row_group * shape.task_rows;
+        const std::size_t head_group = task / shape.row_groups;
+        first_row = task % shape.row_groups * shape.task_rows;
         last_row = std::min(args.n_rows, first_row + shape.task_rows);
-        kv_head = task % per_row_group / shape.head_groups;
-        const std::size_t first = task % shape.head_groups * shape.task_heads;
+        kv_head = head_group / shape.head_groups;
+        const std::size_t first = head_group % shape.head_groups * shape.task_heads;
         first_head = kv_head * shape.heads_per_kv + first;
         n_heads = std::min(shape.task_heads, shape.heads_per_kv - first);
     }
@@ -366,7 +367,7 @@ Status attention(ThreadPool& pool, const FloatKernels& kernels, const AttentionA
                        "page out of range");
     std::atomic<bool> ok{true};
     auto task = [&](std::size_t i) {
-        // Later rows have more blocks: they go first, so that the last tasks are short.
+        // Later rows have more blocks: of a head they go first, so that the last tasks are short.
         if (!attend_whole(kernels, args, Work(args, shape, tasks - 1 - i)))
             ok.store(false, std::memory_order_relaxed);
     };

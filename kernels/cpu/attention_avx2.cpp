@@ -1,4 +1,4 @@
-// Attention on AVX2: as attention_avx512.cpp, with register tiles of 4 (query, key) pairs and at
+// Attention on AVX2: as attention_avx512.cpp, with register tiles of 8 (query, key) pairs and at
 // most four queries at once.
 
 #include "kernels/cpu/attention_avx2.h"
@@ -13,6 +13,8 @@ namespace {
 
 /// Values of a head that are worked on at once.
 constexpr std::size_t kPiece = 64;
+/// (query, key) pairs of a register tile.
+constexpr std::size_t kPairs = 8;
 
 /// From this many queries of a tile on, a block's rows are unpacked to f32 once and not again and
 /// again in registers; the numbers are the same.
@@ -29,7 +31,7 @@ template <typename Row, std::size_t kQueries, bool kWhole>
 __attribute__((always_inline)) inline void score_half(const float* const* q, const std::byte* k,
                                                       std::size_t head_dim, std::size_t d,
                                                       __m256* lanes) {
-    constexpr std::size_t kKeys = 4 / kQueries;
+    constexpr std::size_t kKeys = kPairs / kQueries;
     const std::size_t stride = Row::stride(head_dim);
     const std::size_t n = kWhole ? 8 : (d < head_dim ? head_dim - d : 0);
     const __m256i mask = first_lanes(n);
@@ -52,34 +54,38 @@ __attribute__((always_inline)) inline void score_half(const float* const* q, con
     }
 }
 
-/// Scores of kQueries queries with the 4 / kQueries keys from `k` on, to p[query][t...].
+/// All of one half of the lanes: from `half` (0 or 8) on in each step of 16.
+template <typename Row, std::size_t kQueries>
+__attribute__((always_inline)) inline void score_lanes(const float* const* q, const std::byte* k,
+                                                       std::size_t head_dim, std::size_t half,
+                                                       __m256* lanes) {
+    POTLUCK_UNROLL
+    for (std::size_t i = 0; i < kPairs; ++i)
+        lanes[i] = _mm256_setzero_ps();
+    std::size_t d = half;
+    for (; d - half + 16 <= head_dim; d += 16)
+        score_half<Row, kQueries, true>(q, k, head_dim, d, lanes);
+    if constexpr (!Row::kBlocks) {
+        if (d - half < head_dim) score_half<Row, kQueries, false>(q, k, head_dim, d, lanes);
+    }
+}
+
+/// Scores of kQueries queries with the kPairs / kQueries keys from `k` on, to p[query][t...]. One
+/// half of the lanes after the other: eight pairs then fit the registers.
 template <typename Row, std::size_t kQueries>
 void score_tile(AttentionTile& tile, std::size_t query, std::size_t t, const std::byte* k,
-                std::size_t head_dim, __m128 scale) {
-    constexpr std::size_t kKeys = 4 / kQueries;
-    __m256 low[4];
-    __m256 high[4];
-    POTLUCK_UNROLL
-    for (std::size_t i = 0; i < 4; ++i)
-        low[i] = high[i] = _mm256_setzero_ps();
+                std::size_t head_dim, __m256 scale) {
+    constexpr std::size_t kKeys = kPairs / kQueries;
     const float* const* const q = tile.q + query;
-    std::size_t d = 0;
-    for (; d + 16 <= head_dim; d += 16) {
-        score_half<Row, kQueries, true>(q, k, head_dim, d, low);
-        score_half<Row, kQueries, true>(q, k, head_dim, d + 8, high);
-    }
-    if constexpr (!Row::kBlocks) {
-        if (d < head_dim) {
-            score_half<Row, kQueries, false>(q, k, head_dim, d, low);
-            score_half<Row, kQueries, false>(q, k, head_dim, d + 8, high);
-        }
-    }
-    Lanes lanes[4];
+    __m256 low[kPairs];
+    __m256 high[kPairs];
+    score_lanes<Row, kQueries>(q, k, head_dim, 0, low);
+    score_lanes<Row, kQueries>(q, k, head_dim, 8, high);
     POTLUCK_UNROLL
-    for (std::size_t i = 0; i < 4; ++i)
-        lanes[i] = {low[i], high[i]};
-    alignas(16) float sums[4];
-    _mm_store_ps(sums, _mm_mul_ps(fold4(lanes), scale));
+    for (std::size_t i = 0; i < kPairs; ++i)
+        low[i] = _mm256_add_ps(low[i], high[i]);
+    alignas(32) float sums[kPairs];
+    _mm256_store_ps(sums, _mm256_mul_ps(fold8(low), scale));
     POTLUCK_UNROLL
     for (std::size_t i = 0; i < kQueries; ++i) {
         POTLUCK_UNROLL
@@ -93,8 +99,18 @@ void probabilities(AttentionTile& tile, std::size_t query) {
     float* const p = tile.p[query];
     const std::size_t n = tile.n_keys[query];
     float block_max = p[0];
-    for (std::size_t t = 1; t < n; ++t)
-        block_max = p[t] > block_max ? p[t] : block_max;
+    std::size_t at = 0;
+    if (n >= 8) {
+        __m256 most = _mm256_load_ps(p);
+        for (at = 8; at + 8 <= n; at += 8)
+            most = _mm256_max_ps(_mm256_load_ps(p + at), most);
+        const __m128 four =
+            _mm_max_ps(_mm256_castps256_ps128(most), _mm256_extractf128_ps(most, 1));
+        const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+        block_max = _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+    }
+    for (; at < n; ++at)
+        block_max = p[at] > block_max ? p[at] : block_max;
     const __m256 block_maxes = _mm256_set1_ps(block_max);
     Lanes lanes = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     for (std::size_t t = 0; t < n; t += 8) {
@@ -145,11 +161,9 @@ void combine_values(const AttentionTile& tile, std::size_t query, std::size_t d,
     const __m256 c = _mm256_set1_ps(tile.new_weight[query]);
     float* const out = tile.o[query] + d;
     for (std::size_t i = 0; i < n; i += 8) {
-        const __m256i mask = first_lanes(n - i);
-        __m256 v = _mm256_maskload_ps(o + i, mask);
-        if (tile.begun)
-            v = _mm256_fmadd_ps(_mm256_maskload_ps(out + i, mask), a, _mm256_mul_ps(v, c));
-        _mm256_maskstore_ps(out + i, mask, v);
+        __m256 v = load_first(o + i, n - i);
+        if (tile.begun) v = _mm256_fmadd_ps(load_first(out + i, n - i), a, _mm256_mul_ps(v, c));
+        store_first(out + i, n - i, v);
     }
 }
 
@@ -164,7 +178,7 @@ void value_tile(const float (*p)[kPageTokens], std::size_t begin, std::size_t en
     for (std::size_t i = 0; i < kQueries; ++i) {
         POTLUCK_UNROLL
         for (std::size_t c = 0; c < kPieces; ++c)
-            sum[i][c] = _mm256_load_ps(o[i] + c * 8);
+            sum[i][c] = begin == 0 ? _mm256_setzero_ps() : _mm256_load_ps(o[i] + c * 8);
     }
     for (std::size_t t = begin; t < end; ++t) {
         __m256 weight[kQueries];
@@ -210,8 +224,8 @@ void values(const float (*p)[kPageTokens], std::size_t begin, std::size_t end, c
 
 template <typename Row, std::size_t kQueries>
 void group_scores(AttentionTile& tile, std::size_t query, const std::byte* k, std::size_t head_dim,
-                  __m128 scale) {
-    constexpr std::size_t kKeys = 4 / kQueries;
+                  __m256 scale) {
+    constexpr std::size_t kKeys = kPairs / kQueries;
     std::size_t most = 0;
     for (std::size_t i = query; i < query + kQueries; ++i)
         most = tile.n_keys[i] > most ? tile.n_keys[i] : most;
@@ -230,7 +244,7 @@ void group_values(AttentionTile& tile, std::size_t query, const std::byte* v,
         common = tile.n_keys[i] < common ? tile.n_keys[i] : common;
     for (std::size_t d = 0; d < head_dim; d += kPiece) {
         const std::size_t n = head_dim - d < kPiece ? head_dim - d : kPiece;
-        alignas(32) float o[kQueries][kPiece] = {};
+        alignas(32) float o[kQueries][kPiece];  // nothing until the first key
         values<Row, kQueries>(tile.p + query, 0, common, v, stride, d, n, o);
         POTLUCK_UNROLL
         for (std::size_t i = 0; i < kQueries; ++i) {
@@ -244,7 +258,7 @@ void group_values(AttentionTile& tile, std::size_t query, const std::byte* v,
 
 template <typename Row>
 void block_scores(AttentionTile& tile, const std::byte* k, std::size_t head_dim, float scale) {
-    const __m128 scales = _mm_set1_ps(scale);
+    const __m256 scales = _mm256_set1_ps(scale);
     std::size_t query = 0;
     for (; query + 4 <= tile.n_queries; query += 4)
         group_scores<Row, 4>(tile, query, k, head_dim, scales);
@@ -280,7 +294,8 @@ const std::byte* unpack(const AttentionTile& tile, const std::byte* rows, std::s
     std::size_t most = 0;
     for (std::size_t i = 0; i < tile.n_queries; ++i)
         most = tile.n_keys[i] > most ? tile.n_keys[i] : most;
-    most = (most + 3) / 4 * 4;  // whole register tiles are read
+    // Whole register tiles are read; one query takes most keys at a time.
+    most = (most + kPairs - 1) / kPairs * kPairs;
     for (std::size_t t = 0; t < most; ++t)
         for (std::size_t d = 0; d < head_dim; d += 8)
             _mm256_store_ps(to.values + t * head_dim + d,
@@ -317,11 +332,9 @@ void attention_finish_avx2(AttentionTile& tile, std::size_t head_dim) {
     for (std::size_t query = 0; query < tile.n_queries; ++query) {
         const __m256 inverse = _mm256_set1_ps(1.0F / tile.sum[query]);
         float* const o = tile.o[query];
-        for (std::size_t d = 0; d < head_dim; d += 8) {
-            const __m256i mask = first_lanes(head_dim - d);
-            _mm256_maskstore_ps(o + d, mask,
-                                _mm256_mul_ps(_mm256_maskload_ps(o + d, mask), inverse));
-        }
+        for (std::size_t d = 0; d < head_dim; d += 8)
+            store_first(o + d, head_dim - d,
+                        _mm256_mul_ps(load_first(o + d, head_dim - d), inverse));
     }
 }
 

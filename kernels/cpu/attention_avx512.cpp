@@ -145,7 +145,7 @@ void value_tile(const float (*p)[kPageTokens], std::size_t begin, std::size_t en
     for (std::size_t i = 0; i < kQueries; ++i) {
         POTLUCK_UNROLL
         for (std::size_t c = 0; c < kPieces; ++c)
-            sum[i][c] = _mm512_load_ps(o[i] + c * kLanes);
+            sum[i][c] = begin == 0 ? _mm512_setzero_ps() : _mm512_load_ps(o[i] + c * kLanes);
     }
     for (std::size_t t = begin; t < end; ++t) {
         __m512 weight[kQueries];
@@ -180,7 +180,7 @@ void value_rest(const float (*p)[kPageTokens], std::size_t begin, std::size_t en
     __m512 sum[kQueries];
     POTLUCK_UNROLL
     for (std::size_t i = 0; i < kQueries; ++i)
-        sum[i] = _mm512_load_ps(o[i]);
+        sum[i] = begin == 0 ? _mm512_setzero_ps() : _mm512_load_ps(o[i]);
     for (std::size_t t = begin; t < end; ++t) {
         const __m512 value = Row::load_rest(v + t * stride, d, mask);
         POTLUCK_UNROLL
@@ -233,7 +233,7 @@ void group_values(AttentionTile& tile, std::size_t query, const std::byte* v,
         common = tile.n_keys[i] < common ? tile.n_keys[i] : common;
     for (std::size_t d = 0; d < head_dim; d += kPiece) {
         const std::size_t n = head_dim - d < kPiece ? head_dim - d : kPiece;
-        alignas(64) float o[kQueries][kPiece] = {};
+        alignas(64) float o[kQueries][kPiece];  // nothing until the first key
         values<Row, kQueries>(tile.p + query, 0, common, v, stride, d, n, o);
         POTLUCK_UNROLL
         for (std::size_t i = 0; i < kQueries; ++i) {

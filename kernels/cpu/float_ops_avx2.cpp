@@ -17,10 +17,9 @@ void rms_norm(const float* x, const float* weight, std::size_t width, float epsi
     Lanes lanes = {_mm256_setzero_ps(), _mm256_setzero_ps()};
     for (std::size_t i = 0; i < width; i += 16) {
         // Both halves always: the page pads the last sixteen with zeros.
-        const __m256 low = _mm256_maskload_ps(x + i, first_lanes(width - i));
-        const __m256 high = width - i > 8
-                                ? _mm256_maskload_ps(x + i + 8, first_lanes(width - i - 8))
-                                : _mm256_setzero_ps();
+        const __m256 low = load_first(x + i, width - i);
+        const __m256 high =
+            width - i > 8 ? load_first(x + i + 8, width - i - 8) : _mm256_setzero_ps();
         lanes.low = _mm256_fmadd_ps(low, low, lanes.low);
         lanes.high = _mm256_fmadd_ps(high, high, lanes.high);
     }
@@ -28,10 +27,8 @@ void rms_norm(const float* x, const float* weight, std::size_t width, float epsi
     const float scale = 1.0F / __builtin_sqrtf(mean + epsilon);
     const __m256 scales = _mm256_set1_ps(scale);
     for (std::size_t i = 0; i < width; i += 8) {
-        const __m256i mask = first_lanes(width - i);
-        const __m256 scaled = _mm256_mul_ps(_mm256_maskload_ps(x + i, mask), scales);
-        _mm256_maskstore_ps(out + i, mask,
-                            _mm256_mul_ps(scaled, _mm256_maskload_ps(weight + i, mask)));
+        const __m256 scaled = _mm256_mul_ps(load_first(x + i, width - i), scales);
+        store_first(out + i, width - i, _mm256_mul_ps(scaled, load_first(weight + i, width - i)));
     }
 }
 
@@ -77,7 +74,7 @@ void rope_angles(std::int32_t position, const double* inv_freq, std::size_t n_pa
         __m128 sin;
         angles4(x, scale, cos, sin);
         const __m256 pairs = zip8(_mm256_castps128_ps256(cos), _mm256_castps128_ps256(sin)).first;
-        _mm256_maskstore_ps(angles + 2 * i, first_lanes(2 * n), pairs);
+        store_first(angles + 2 * i, 2 * n, pairs);
     }
 }
 
@@ -88,21 +85,18 @@ Pairs8 turn(const Pairs8& x, const Pairs8& angle) {
 }
 
 Pairs8 load_pairs(const float* pairs, std::size_t n) {
-    const __m256i high = first_lanes(n > 4 ? 2 * (n - 4) : 0);
-    return unzip8(_mm256_maskload_ps(pairs, first_lanes(2 * n)),
-                  _mm256_maskload_ps(pairs + 8, high));
+    return unzip8(load_first(pairs, 2 * n), load_first(pairs + 8, n > 4 ? 2 * (n - 4) : 0));
 }
 
 void store_pairs(float* pairs, std::size_t n, const Pairs8& v) {
     const Pairs8 zipped = zip8(v.first, v.second);
-    _mm256_maskstore_ps(pairs, first_lanes(2 * n), zipped.first);
-    _mm256_maskstore_ps(pairs + 8, first_lanes(n > 4 ? 2 * (n - 4) : 0), zipped.second);
+    store_first(pairs, 2 * n, zipped.first);
+    store_first(pairs + 8, n > 4 ? 2 * (n - 4) : 0, zipped.second);
 }
 
 void rope(const RopeArgs& row) {
     for (std::size_t p = 0; p < row.n_pairs; p += 8) {
         const std::size_t n = row.n_pairs - p < 8 ? row.n_pairs - p : 8;
-        const __m256i mask = first_lanes(n);
         const Pairs8 angle = load_pairs(row.angles + 2 * p, n);
         for (std::size_t head = 0; head < row.n_heads; ++head) {
             float* const x = row.x + head * row.head_dim;
@@ -112,10 +106,9 @@ void rope(const RopeArgs& row) {
             }
             float* const a = x + p;
             float* const b = x + p + row.n_pairs;
-            const Pairs8 turned =
-                turn({_mm256_maskload_ps(a, mask), _mm256_maskload_ps(b, mask)}, angle);
-            _mm256_maskstore_ps(a, mask, turned.first);
-            _mm256_maskstore_ps(b, mask, turned.second);
+            const Pairs8 turned = turn({load_first(a, n), load_first(b, n)}, angle);
+            store_first(a, n, turned.first);
+            store_first(b, n, turned.second);
         }
     }
 }
@@ -136,21 +129,17 @@ void swiglu(const float* gate, const float* up, std::size_t n, float* out) {
     const __m256 one = _mm256_set1_ps(1.0F);
     const __m256 minus = _mm256_set1_ps(-0.0F);
     for (std::size_t i = 0; i < n; i += 8) {
-        const __m256i mask = first_lanes(n - i);
-        const __m256 g = _mm256_maskload_ps(gate + i, mask);
-        const __m256 u = _mm256_maskload_ps(up + i, mask);
+        const __m256 g = load_first(gate + i, n - i);
+        const __m256 u = load_first(up + i, n - i);
         const __m256 below = _mm256_add_ps(one, exp8(_mm256_xor_ps(g, minus)));
-        _mm256_maskstore_ps(out + i, mask, _mm256_mul_ps(_mm256_div_ps(g, below), u));
+        store_first(out + i, n - i, _mm256_mul_ps(_mm256_div_ps(g, below), u));
     }
 }
 
 void add(const float* a, const float* b, std::size_t n, float* out) {
-    for (std::size_t i = 0; i < n; i += 8) {
-        const __m256i mask = first_lanes(n - i);
-        _mm256_maskstore_ps(
-            out + i, mask,
-            _mm256_add_ps(_mm256_maskload_ps(a + i, mask), _mm256_maskload_ps(b + i, mask)));
-    }
+    for (std::size_t i = 0; i < n; i += 8)
+        store_first(out + i, n - i,
+                    _mm256_add_ps(load_first(a + i, n - i), load_first(b + i, n - i)));
 }
 
 }  // namespace

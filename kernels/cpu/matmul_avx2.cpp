@@ -50,7 +50,7 @@ constexpr int largest_magnitude(const TileFormat& f) {
 /// How many results of vpmaddubsw add up in int16: |q| <= 127, two products in each.
 constexpr int int16_sums(const TileFormat& f) {
     const int sums = 32767 / (2 * 127 * largest_magnitude(f));
-    return sums >= 4 ? 4 : sums >= 2 ? 2 : 1;
+    return sums >= 8 ? 8 : sums >= 4 ? 4 : sums >= 2 ? 2 : 1;
 }
 
 POTLUCK_INLINE __m256i load32(const std::byte* p) {
@@ -157,7 +157,7 @@ POTLUCK_INLINE void decode(const std::byte* quants, __m256i w[8]) {
 struct Scales {
     __m256 d;
     __m256 m;          ///< m, or -(dmin * min)
-    __m256i scale[2];  ///< of the halves
+    __m256i scale[2];  ///< of the halves: int16, each twice
     __m256i unoffset;  ///< pairs of int16 to multiply with the sums of the halves
     __m256 dmin;
     __m256i mins;  ///< pairs of int16
@@ -201,32 +201,38 @@ POTLUCK_INLINE Scales load_scales(const std::byte* record, std::size_t sub, std:
     }
     if constexpr (kRecord == ScaleRecord::kHalfScales) {
         const std::byte* small = record + 32 + 32 * sub + 8 * half;
-        s.scale[0] = load_int8(small);
-        s.scale[1] = load_int8(small + 16);
-        s.unoffset = _mm256_mullo_epi16(int16_pair(s.scale[0], s.scale[1]), s.unoffset);
+        const __m256i first = load_int8(small);
+        const __m256i second = load_int8(small + 16);
+        s.scale[0] = int16_pair(first, first);
+        s.scale[1] = int16_pair(second, second);
+        s.unoffset = _mm256_mullo_epi16(int16_pair(first, second), s.unoffset);
     }
     if constexpr (kRecord == ScaleRecord::kHalfScaleMins) {
         const __m256i low = _mm256_set1_epi32(15);
         const std::byte* small = record + 64 + 32 * sub + 8 * half;
         const __m256i first = load_uint8(small);
         const __m256i second = load_uint8(small + 16);
-        s.scale[0] = _mm256_and_si256(first, low);
-        s.scale[1] = _mm256_and_si256(second, low);
+        s.scale[0] = int16_pair(_mm256_and_si256(first, low), _mm256_and_si256(first, low));
+        s.scale[1] = int16_pair(_mm256_and_si256(second, low), _mm256_and_si256(second, low));
         s.mins = int16_pair(_mm256_srli_epi32(first, 4), _mm256_srli_epi32(second, 4));
         s.dmin = load_halves(record + 32 + 16 * half);
     }
     return s;
 }
 
-/// Sum of the products of 16 elements (w[0..3]) with q, per lane. Exact.
 template <TensorType kType>
-POTLUCK_INLINE __m256i dot_half(const __m256i w[4], const std::int8_t* q) {
+constexpr bool kHalves = tile_format(kType).scales == ScaleRecord::kHalfScales ||
+                         tile_format(kType).scales == ScaleRecord::kHalfScaleMins;
+
+/// Sum of the products of 4 kVectors elements with q, per lane, times `scale` (pairs of int16).
+/// Exact.
+template <TensorType kType, int kVectors>
+POTLUCK_INLINE __m256i dot(const __m256i* w, const std::int8_t* q, __m256i scale) {
     constexpr TileFormat kFormat = tile_format(kType);
-    constexpr int kSums = int16_sums(kFormat);
-    const __m256i ones = _mm256_set1_epi16(1);
+    constexpr int kSums = int16_sums(kFormat) < kVectors ? int16_sums(kFormat) : kVectors;
     __m256i sum = _mm256_setzero_si256();
     POTLUCK_UNROLL
-    for (int g = 0; g < 4; g += kSums) {
+    for (int g = 0; g < kVectors; g += kSums) {
         __m256i narrow = _mm256_setzero_si256();
         POTLUCK_UNROLL
         for (int i = g; i < g + kSums; ++i) {
@@ -238,35 +244,42 @@ POTLUCK_INLINE __m256i dot_half(const __m256i w[4], const std::int8_t* q) {
             else
                 products = _mm256_maddubs_epi16(w[i], four);
             narrow = i == g ? products : _mm256_add_epi16(narrow, products);
+            // One after the other: GCC else loads all of q first and puts the weights on the stack.
+            asm("" : "+x"(narrow));
         }
-        const __m256i wide = _mm256_madd_epi16(narrow, ones);
+        const __m256i wide = _mm256_madd_epi16(narrow, scale);
         sum = g == 0 ? wide : _mm256_add_epi32(sum, wide);
     }
     return sum;
 }
 
-/// The block's contribution for one batch row: docs/arithmetic.md, matrix products.
+/// The block's integer sum for one batch row, the offset taken off.
 template <TensorType kType>
-POTLUCK_INLINE __m256 accumulate(const __m256i w[8], const Scales& s, const ActivationBlock& x,
-                                 __m256 acc) {
+POTLUCK_INLINE __m256i block_sum(const __m256i w[8], const Scales& s, const ActivationBlock& x) {
     constexpr TileFormat kFormat = tile_format(kType);
-    constexpr bool kHalves =
-        kFormat.scales == ScaleRecord::kHalfScales || kFormat.scales == ScaleRecord::kHalfScaleMins;
-    __m256i first = dot_half<kType>(w, x.q);
-    __m256i second = dot_half<kType>(w + 4, x.q + 16);
-    if constexpr (kHalves) {
-        first = _mm256_mullo_epi32(first, s.scale[0]);
-        second = _mm256_mullo_epi32(second, s.scale[1]);
+    constexpr int kOffset = is_signed(kFormat) ? 0 : kFormat.offset;
+    if constexpr (!kHalves<kType>) {
+        const __m256i sum = dot<kType, 8>(w, x.q, _mm256_set1_epi16(1));
+        if constexpr (kOffset == 0) return sum;
+        return _mm256_add_epi32(
+            sum, _mm256_slli_epi32(_mm256_set1_epi32(x.minus_8_sums), kOffset == 16 ? 1 : 0));
     }
-    __m256i sum = _mm256_add_epi32(first, second);
-    if constexpr (!is_signed(kFormat) && kFormat.offset != 0)
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(s.unoffset, broadcast4(x.sum)));
+    const __m256i first = dot<kType, 4>(w, x.q, s.scale[0]);
+    const __m256i second = dot<kType, 4>(w + 4, x.q + 16, s.scale[1]);
+    const __m256i sum = _mm256_add_epi32(first, second);
+    if constexpr (kOffset == 0) return sum;
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(s.unoffset, broadcast4(x.sum)));
+}
+
+/// From a block's sum to its contribution: docs/arithmetic.md, matrix products.
+template <TensorType kType>
+POTLUCK_INLINE __m256 add_sum(__m256i sum, const Scales& s, const ActivationBlock& x, __m256 acc) {
+    constexpr ScaleRecord kRecord = tile_format(kType).scales;
     const __m256 da = _mm256_set1_ps(x.d);
     acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(s.d, da), acc);
-    if constexpr (kFormat.scales == ScaleRecord::kHalfPair ||
-                  kFormat.scales == ScaleRecord::kSubScaleMin)
+    if constexpr (kRecord == ScaleRecord::kHalfPair || kRecord == ScaleRecord::kSubScaleMin)
         acc = _mm256_fmadd_ps(s.m, _mm256_set1_ps(x.s), acc);
-    if constexpr (kFormat.scales == ScaleRecord::kHalfScaleMins) {
+    if constexpr (kRecord == ScaleRecord::kHalfScaleMins) {
         const __m256i offset = _mm256_madd_epi16(s.mins, broadcast4(x.sum));
         acc = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(offset), _mm256_mul_ps(s.dmin, da), acc);
     }
@@ -276,10 +289,15 @@ POTLUCK_INLINE __m256 accumulate(const __m256i w[8], const Scales& s, const Acti
 POTLUCK_INLINE void store(const TileCall& call, std::size_t n, std::size_t half, __m256 y) {
     const int rest = static_cast<int>(call.rows) - static_cast<int>(8 * half);
     if (rest <= 0) return;
+    float* const out = call.out + n * call.out_stride + 8 * half;
+    if (rest >= 8) {  // masked stores take many times as long on some processors
+        if (call.bias != nullptr) y = _mm256_add_ps(y, _mm256_loadu_ps(call.bias + 8 * half));
+        return _mm256_storeu_ps(out, y);
+    }
     const __m256i exist =
         _mm256_cmpgt_epi32(_mm256_set1_epi32(rest), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
     if (call.bias != nullptr) y = _mm256_add_ps(y, _mm256_maskload_ps(call.bias + 8 * half, exist));
-    _mm256_maskstore_ps(call.out + n * call.out_stride + 8 * half, exist, y);
+    _mm256_maskstore_ps(out, exist, y);
 }
 
 template <TensorType kType, std::size_t N>
@@ -305,7 +323,8 @@ void tile_kernel(const TileCall* one) {
                 const Scales scales = load_scales<kType>(record, sub, half);
                 POTLUCK_UNROLL
                 for (std::size_t n = 0; n < N; ++n)
-                    acc[half][n] = accumulate<kType>(w, scales, x[n], acc[half][n]);
+                    acc[half][n] = add_sum<kType>(block_sum<kType>(w, scales, x[n]), scales, x[n],
+                                                  acc[half][n]);
             }
             quants += kQuantBytes;
             x += kActivationGroup;
@@ -319,6 +338,87 @@ void tile_kernel(const TileCall* one) {
         store(call, n, half, acc[half][n]);
 }
 
+/// Signed weights need their magnitudes beside them: half of the elements at a time, so that both
+/// fit the registers.
+template <TensorType kType>
+constexpr bool kTwoPasses = is_signed(tile_format(kType)) && !kHalves<kType>;
+
+/// Half a tile block (8 weight rows) by N batch rows.
+template <TensorType kType, std::size_t N>
+POTLUCK_INLINE void accumulate_rows(const __m256i w[8], const Scales& s, const ActivationBlock* x,
+                                    std::size_t group_stride, __m256* acc) {
+    if constexpr (kTwoPasses<kType>) {
+        const __m256i ones = _mm256_set1_epi16(1);
+        __m256i first[N];
+        const ActivationBlock* group = x;
+        for (std::size_t n = 0; n < N; n += kActivationGroup, group += group_stride)
+            POTLUCK_UNROLL
+        for (std::size_t i = 0; i < kActivationGroup; ++i)
+            first[n + i] = dot<kType, 4>(w, group[i].q, ones);
+        group = x;
+        for (std::size_t n = 0; n < N; n += kActivationGroup, group += group_stride)
+            POTLUCK_UNROLL
+        for (std::size_t i = 0; i < kActivationGroup; ++i) {
+            const __m256i second = dot<kType, 4>(w + 4, group[i].q + 16, ones);
+            acc[n + i] =
+                add_sum<kType>(_mm256_add_epi32(first[n + i], second), s, group[i], acc[n + i]);
+        }
+    } else {
+        for (std::size_t n = 0; n < N; n += kActivationGroup, x += group_stride)
+            POTLUCK_UNROLL
+        for (std::size_t i = 0; i < kActivationGroup; ++i)
+            acc[n + i] = add_sum<kType>(block_sum<kType>(w, s, x[i]), s, x[i], acc[n + i]);
+    }
+}
+
+/// Between its rows a wide tile's stream of weights stands still, and the processor's own
+/// prefetching with it, so the next weights are asked for by hand.
+/// Addresses beyond the weights do no harm.
+template <std::size_t kBytes>
+POTLUCK_INLINE void prefetch(const std::byte* p) {
+    constexpr std::size_t kDistance = 4096;
+    POTLUCK_UNROLL
+    for (std::size_t line = 0; line < kBytes; line += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(p + kDistance + line), _MM_HINT_T0);
+}
+
+/// Many batch rows: the weights stay in registers and the sums in the first-level cache, because
+/// what is decoded is worth more rows than there are registers for.
+template <TensorType kType, std::size_t N>
+void wide_kernel(const TileCall* one) {
+    static_assert(N % kActivationGroup == 0);
+    const TileCall& call = *one;
+    constexpr TileFormat kFormat = tile_format(kType);
+    constexpr std::size_t kQuantBytes = kFormat.quant_bytes();
+    constexpr std::size_t kScaleBytes = kFormat.scale_bytes();
+    constexpr std::size_t kSubs = kFormat.subs();
+    const std::size_t group_stride = kActivationGroup * call.blocks;
+    const std::byte* quants = call.quants;
+    const std::byte* record = call.scales;
+    const ActivationBlock* x = call.x;
+    __m256 acc[2][N];
+    for (auto& half : acc)
+        for (auto& sum : half)
+            sum = _mm256_setzero_ps();
+    for (std::size_t b = 0; b < call.blocks; b += kSubs) {
+        for (std::size_t sub = 0; sub < kSubs; ++sub) {
+            prefetch<kQuantBytes>(quants);
+            for (std::size_t half = 0; half < 2; ++half) {
+                __m256i w[8];
+                decode<kType>(quants + 32 * half, w);
+                const Scales scales = load_scales<kType>(record, sub, half);
+                accumulate_rows<kType, N>(w, scales, x, group_stride, acc[half]);
+            }
+            quants += kQuantBytes;
+            x += kActivationGroup;
+        }
+        record += kScaleBytes;
+    }
+    for (std::size_t n = 0; n < N; ++n)
+        for (std::size_t half = 0; half < 2; ++half)
+            store(call, n, half, acc[half][n]);
+}
+
 template <TensorType kType>
 TileKernels kernels_of() {
     static_assert(kActivationGroup >= 4, "the batch rows of one call are one group");
@@ -326,7 +426,14 @@ TileKernels kernels_of() {
     k.by_columns[1] = tile_kernel<kType, 1>;
     k.by_columns[2] = tile_kernel<kType, 2>;
     k.by_columns[3] = tile_kernel<kType, 3>;
-    k.by_columns[4] = tile_kernel<kType, 4>;
+    // In two passes (accumulate_rows) eight rows gain nothing over twice four.
+    if constexpr (kTwoPasses<kType>) {
+        k.by_columns[4] = tile_kernel<kType, 4>;
+    } else {
+        k.by_columns[4] = wide_kernel<kType, 4>;
+        k.by_columns[8] = wide_kernel<kType, 8>;
+    }
+    k.by_columns[16] = wide_kernel<kType, 16>;
     return k;
 }
 

@@ -123,7 +123,8 @@ POTLUCK_INLINE void decode(const std::byte* quants, __m512i w[8]) {
         const __m512i low = _mm512_set1_epi8(15);
         POTLUCK_UNROLL
         for (int g = 0; g < 4; ++g) {
-            const __m512i both = load64(quants + 64 * g);
+            __m512i both = load64(quants + 64 * g);
+            asm("" : "+v"(both));  // one load: loads bound these kernels, and GCC would make it two
             w[g] = _mm512_and_si512(both, low);
             w[g + 4] = _mm512_and_si512(shift<-4>(both), low);
         }

@@ -2,18 +2,11 @@
 
 #include <immintrin.h>
 
+#include "kernels/cpu/simd_avx2.h"
 #include "kernels/cpu/tile_kernels.h"
 
 namespace potluck::kernels::cpu {
 namespace {
-
-// Loops over registers must disappear whatever the optimisation level; with the address sanitiser
-// they stay, because it makes unrolled kernels take minutes to compile.
-#if defined(__SANITIZE_ADDRESS__)
-#define POTLUCK_UNROLL
-#else
-#define POTLUCK_UNROLL _Pragma("GCC unroll 16")
-#endif
 
 inline __m256 absolute(__m256 x) {
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0F), x);
@@ -44,22 +37,6 @@ inline int sum_lanes(__m256i v) {
 
 inline __m256 rounded(__m256 t) {
     return _mm256_round_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-
-/// The last three steps of the folds of eight lane sums; lane k of the result is that of v[k].
-inline __m256 fold8(const __m256* v) {
-    __m256 two[4];
-    POTLUCK_UNROLL
-    for (int i = 0; i < 4; ++i)
-        two[i] = _mm256_add_ps(_mm256_permute2f128_ps(v[i], v[i + 4], 0x20),
-                               _mm256_permute2f128_ps(v[i], v[i + 4], 0x31));
-    __m256 pair[2];
-    POTLUCK_UNROLL
-    for (int i = 0; i < 2; ++i)
-        pair[i] = _mm256_add_ps(_mm256_shuffle_ps(two[2 * i], two[2 * i + 1], 0x44),
-                                _mm256_shuffle_ps(two[2 * i], two[2 * i + 1], 0xEE));
-    return _mm256_add_ps(_mm256_shuffle_ps(pair[0], pair[1], 0x88),
-                         _mm256_shuffle_ps(pair[0], pair[1], 0xDD));
 }
 
 /// A block's candidate scales, and which of them is the best: docs/arithmetic.md.

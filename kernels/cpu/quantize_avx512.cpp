@@ -12,7 +12,8 @@
 namespace potluck::kernels::cpu {
 namespace {
 
-// See quantize_avx2.cpp.
+// Loops over registers must disappear whatever the optimisation level; with the address sanitiser
+// they stay, because it makes unrolled kernels take minutes to compile.
 #if defined(__SANITIZE_ADDRESS__)
 #define POTLUCK_UNROLL
 #else

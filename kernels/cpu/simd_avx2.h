@@ -27,6 +27,18 @@ inline __m256i first_lanes(std::size_t n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
+/// The first n values, zeros behind them; and stores them. Masked stores take many times as long as
+/// plain ones on some processors, so they are for the rest of a row only.
+inline __m256 load_first(const float* from, std::size_t n) {
+    return n >= 8 ? _mm256_loadu_ps(from) : _mm256_maskload_ps(from, first_lanes(n));
+}
+inline void store_first(float* to, std::size_t n, __m256 v) {
+    if (n >= 8)
+        _mm256_storeu_ps(to, v);
+    else
+        _mm256_maskstore_ps(to, first_lanes(n), v);
+}
+
 /// portable_exp(float), lane by lane; a NaN passes through the comparison and the minimum.
 inline __m256 exp8(__m256 x) {
     const __m256 too_small = _mm256_cmp_ps(x, _mm256_set1_ps(kExpMin), _CMP_LT_OQ);
@@ -59,21 +71,21 @@ inline float fold(const Lanes& v) {
     return _mm_cvtss_f32(_mm_add_ss(h2, _mm_movehdup_ps(h2)));
 }
 
-/// The folds of four lane sums at once; each step adds the same pairs as fold.
-inline __m128 fold4(const Lanes* v) {
-    __m256 two[2];
+/// The folds of eight lane sums at once, lane i of the result that of v[i], whose two halves are
+/// added already; each step adds the same pairs as fold.
+inline __m256 fold8(const __m256* v) {
+    __m256 two[4];
     POTLUCK_UNROLL
-    for (int i = 0; i < 2; ++i) {
-        const __m256 a = _mm256_add_ps(v[i].low, v[i].high);
-        const __m256 b = _mm256_add_ps(v[i + 2].low, v[i + 2].high);
-        two[i] =
-            _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
-    }
-    const __m256 four = _mm256_add_ps(_mm256_shuffle_ps(two[0], two[1], 0x44),
-                                      _mm256_shuffle_ps(two[0], two[1], 0xEE));
-    const __m256 sums =
-        _mm256_add_ps(_mm256_shuffle_ps(four, four, 0x88), _mm256_shuffle_ps(four, four, 0xDD));
-    return _mm_movelh_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1));
+    for (int i = 0; i < 4; ++i)
+        two[i] = _mm256_add_ps(_mm256_permute2f128_ps(v[i], v[i + 4], 0x20),
+                               _mm256_permute2f128_ps(v[i], v[i + 4], 0x31));
+    __m256 pair[2];
+    POTLUCK_UNROLL
+    for (int i = 0; i < 2; ++i)
+        pair[i] = _mm256_add_ps(_mm256_shuffle_ps(two[2 * i], two[2 * i + 1], 0x44),
+                                _mm256_shuffle_ps(two[2 * i], two[2 * i + 1], 0xEE));
+    return _mm256_add_ps(_mm256_shuffle_ps(pair[0], pair[1], 0x88),
+                         _mm256_shuffle_ps(pair[0], pair[1], 0xDD));
 }
 
 /// Eight pairs (x0, y0, x1, y1, …) in two vectors, taken apart and put together again.

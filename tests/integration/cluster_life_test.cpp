@@ -54,6 +54,8 @@ TEST(ClusterLife, CtrlCStopsAll) {
     const auto pids = cluster.worker_pids();
     cluster.signal(SIGINT);
     EXPECT_EQ(cluster.wait_for_exit(), 0);
+    EXPECT_EQ(cluster.output().find("is lost"), std::string::npos)
+        << "they were asked to end: " << cluster.output();
     for (const int pid : pids)
         EXPECT_TRUE(gone(pid)) << pid;
 }

@@ -51,6 +51,7 @@ class Process {
     Process& operator=(const Process&) = delete;
 
     bool running();
+    int pid() const { return pid_; }
     std::string output() const;  ///< what it printed so far
     /// Waits until it has printed this; false if it ended or it took too long.
     bool wait_for(const std::string& text);

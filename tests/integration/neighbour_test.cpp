@@ -207,6 +207,25 @@ TEST_F(Home, AHookMakesANodeYieldAndReturn) {
     EXPECT_TRUE(cluster->wait_until_ready()) << cluster->output();
 }
 
+TEST_F(Home, ANodeThatThePlanLeavesOutGivesItsPagesBack) {
+    // A slow worker has everything until a fast one comes, with which nobody needs it.
+    Cluster cluster({"--dir", dir("home"), "--listen", address_, "--workers", "1", "--context",
+                     "2048", "--slots", "32"},
+                    "coordinator");
+    ASSERT_TRUE(cluster.wait_for("listening at")) << cluster.output();
+    const auto slow = join("attic", {"--devices", "cpu:paced=x8", "--no-repack"});
+    ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output() << slow->output();
+    const Question question{.prompt = "x", .speculation = "off", .max_tokens = 8};
+    StreamClient(cluster.port(), fields(question)).answer();
+    const auto before = anonymous_kib(slow->pid());
+    const auto fast = join("desk", {"--no-repack"});
+    ASSERT_TRUE(eventually([&] { return planned(cluster) == "desk"; })) << cluster.output();
+    ASSERT_TRUE(cluster.wait_until_ready()) << cluster.output() << fast->output();
+    EXPECT_TRUE(eventually([&] { return anonymous_kib(slow->pid()) < before * 6 / 10; }))
+        << before << " KiB before, " << anonymous_kib(slow->pid()) << " after";
+    EXPECT_EQ(state_of(cluster, "attic"), "available");
+}
+
 TEST_F(Home, ANodeInItsQuietHoursIsNotPlannedIn) {
     const auto cluster = serve(1);
     ASSERT_TRUE(cluster->wait_for("listening at")) << cluster->output();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "coordinator/core/plan.h"
 #include "model/gguf/gguf.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/random.h"
@@ -138,7 +139,7 @@ void add_drafts(Scenario& s, std::uint64_t seed) {
         s.drafts->longest = std::max(s.drafts->longest, s.drafts->job);
     }
     // More in flight than stages, as plans have it: somewhere to be ahead.
-    if (!random.one_in(4)) s.limits.max_in_flight = 2 * s.limits.stages + 2;
+    if (!random.one_in(4)) s.limits.max_in_flight = coordinator::most_in_flight(s.limits.stages);
     for (auto& r : s.requests) {
         if (!random.one_in(6)) r.request.speculation = "drafts " + std::to_string(r.id.value);
     }

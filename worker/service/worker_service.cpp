@@ -311,11 +311,12 @@ void WorkerService::Impl::prepare(const proto::Prepare& message) {
         return tell(refusal);
     }
     const auto why = neighbour->absence();
-    retire_all(why.empty() ? PagesAfter::kLeft : PagesAfter::kFreed);
+    const auto parts = parts_of(wanted, node_id, executors.size());
+    const bool has_part = parts && !parts->empty();  // else pages were kept for nothing
+    retire_all(why.empty() && has_part ? PagesAfter::kLeft : PagesAfter::kFreed);
     plan = wanted;
     read_bytes = 0;
     if (!why.empty()) return send_prepared(why);
-    auto parts = parts_of(plan, node_id, executors.size());
     if (!parts) return send_prepared(parts.error().message);
     for (const auto& part : *parts) {
         stages.push_back(std::make_unique<HostedStage>(next_key++, part.device, part.config));

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 
 #include "weights_support.h"
@@ -210,6 +211,49 @@ TEST_P(WeightsMatmul, InfinitiesAndSubnormalsAreTheSameEverywhere) {
     ASSERT_NE(weight, nullptr);
     EXPECT_EQ(
         "", difference(multiply(isa, pool, *weight, x, {}), reference(bytes, type, shape, x, {})));
+}
+
+// Sums of several products that an instruction set keeps in few bits: every quant of a block at an
+// end of its range, every activation at 127 or -127.
+TEST(WeightsMatmulSums, TheLargestSumsAreExact) {
+    using enum TensorType;
+    struct QuantBytes {
+        TensorType type;
+        std::size_t begin, end;  ///< of a block
+    };
+    constexpr QuantBytes kTypes[] = {
+        {kQ8_0, 2, 34},   {kQ4_0, 2, 18},  {kQ4_1, 4, 20},   {kQ5_0, 2, 22}, {kQ5_1, 4, 24},
+        {kIQ4_NL, 2, 18}, {kMXFP4, 1, 17}, {kQ2_K, 16, 80},  {kQ3_K, 0, 96}, {kQ4_K, 16, 144},
+        {kQ5_K, 16, 176}, {kQ6_K, 0, 192}, {kIQ4_XS, 8, 136}};
+    constexpr Shape kShape{17, 256};
+    std::vector<float> x(33 * kShape.columns, 127.0F);
+    for (std::size_t i = 0; i < x.size(); ++i)
+        if (i / kShape.columns % 3 == 1 || (i / kShape.columns % 3 == 2 && i % 3 == 0))
+            x[i] = -127.0F;
+    ThreadPool pool(1);
+    for (const QuantBytes& q : kTypes) {
+        std::mt19937_64 random(5);
+        const std::size_t block = info(q.type).block_bytes;
+        auto bytes =
+            random_weights(q.type, kShape.columns, kShape.rows, ScaleRange::kUsual, random);
+        for (std::size_t at = 0; at < bytes.size(); at += block) {
+            constexpr unsigned kEnds[] = {0xFF, 0x00, 0x80, 0x7F, 0x88, 0xF0, 0x0F};
+            const std::byte end{static_cast<unsigned char>(kEnds[at / block % std::size(kEnds)])};
+            std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(at + q.begin), q.end - q.begin,
+                        end);
+        }
+        const auto wanted = reference(bytes, q.type, kShape, x, {});
+        for (const Isa isa : kAllIsas) {
+            if (!is_available(isa)) continue;
+            const auto weight = pack(isa, pool, bytes, q.type, kShape.columns, {0, kShape.rows});
+            ASSERT_NE(weight, nullptr);
+            for (const std::size_t n : {1U, 4U, 8U, 33U})
+                ASSERT_EQ("", difference(multiply(isa, pool, *weight,
+                                                  std::span(x).first(n * kShape.columns), {}),
+                                         std::span(wanted).first(n * kShape.rows)))
+                    << to_string(q.type) << " " << to_string(isa) << ", batch " << n;
+        }
+    }
 }
 
 TEST_P(WeightsMatmul, NoRowsIsNoWork) {

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 
+#include "coordinator/core/plan.h"
 #include "coordinator/simulate/micro_batching.h"
 #include "coordinator/simulate/simulation.h"
 #include "tests/sim/random.h"
@@ -63,7 +64,7 @@ simulate::SimulationOptions draw_pipeline(Random& random, const std::vector<doub
                                   .bytes_per_second = kMegabits[random.below(4)] * 1e6 / 8};
     options.pipeline.links.assign(shape.size() + 1, link);
     options.pipeline.activation_bytes = static_cast<double>(2048 << random.below(4));
-    options.limits.max_in_flight = 2 * shape.size() + 2;  // as a plan says
+    options.limits.max_in_flight = coordinator::most_in_flight(shape.size());
     return options;
 }
 
@@ -167,7 +168,7 @@ TEST(SchedulerScale, NoFirstTokenIsStarved) {
         late += result->fair_share.late;
         worst = std::max(worst, result->fair_share.worst);
         runs_late += result->fair_share.late > 0 ? 1U : 0U;
-        if (result->fair_share.worst <= kMostFairShares || ++shown > 5) continue;
+        if (result->fair_share.worst <= kMostFairShares || ++shown > 50) continue;
         ADD_FAILURE() << fmt::format(
             "seed {}: {} of {} first tokens took over 2 fair shares, the worst {:.2f}; {} users "
             "over {} stages, prompts of {}, answers of {}\n  {}\n{}",

@@ -81,6 +81,13 @@ class Player {
     Deployment& deployment() { return deployment_; }
 
   private:
+    /// " without cd"
+    static std::string without(const std::vector<NodeId>& nodes) {
+        std::string text = nodes.empty() ? "" : " without ";
+        for (const NodeId node : nodes)
+            text += static_cast<char>('a' + node.value - 1);
+        return text;
+    }
     /// "prepare 1 on a,b"
     static std::string words_of(const DeploymentAction& action) {
         const auto with_plan = [](const char* verb, const Plan& plan) {
@@ -90,7 +97,7 @@ class Player {
             return text;
         };
         if (const auto* a = std::get_if<PrepareNodes>(&action))
-            return with_plan("prepare", a->plan);
+            return with_plan("prepare", a->plan) + without(a->left_out);
         if (const auto* a = std::get_if<ConnectNodes>(&action))
             return with_plan("connect", a->plan);
         if (const auto* a = std::get_if<StartPipeline>(&action)) return with_plan("start", a->plan);
@@ -190,7 +197,8 @@ INSTANTIATE_TEST_SUITE_P(
                {"quiet 1200", "stop as planned: workers are being taken in, prepare 3 on ab",
                 "loading 0 %"},
                {"prepared 3 a: not yet",
-                "stop: worker a cannot load its part: not yet, prepare 4 on b", "loading 0 %"}}},
+                "stop: worker a cannot load its part: not yet, prepare 4 on b without a",
+                "loading 0 %"}}},
         Table{"AllAreLostAndOneComesBack",
               9,
               {{"time 40000", "", "ready"},
@@ -247,7 +255,7 @@ INSTANTIATE_TEST_SUITE_P(
               "cannot serve (worker b cannot load its part: again)"},
              {"time 2999", "", "cannot serve (worker b cannot load its part: again)"},
              // Others need not wait for it.
-             {"join c", "prepare 3 on ac", "loading 0 %"}}},
+             {"join c", "prepare 3 on ac without b", "loading 0 %"}}},
         Table{"WhatFailsIsTriedAgainLaterAndLater",
               8,
               {{"fail 1: no token", "stop: no token", "cannot serve (no token)"},
@@ -473,6 +481,26 @@ TEST(Deployment, StagesAreChosenByWhoeverIsAsked) {
     ASSERT_EQ(stages.size(), 2U);
     EXPECT_EQ(stages[0].part.end, 3U);
     EXPECT_EQ(stages[1].part.begin, 3U);
+}
+
+TEST(Deployment, WhoeverThePlanLeavesOutIsToldOnce) {
+    DeploymentOptions options{.workers = 2};
+    options.choose = [&](const std::vector<DeviceOffer>& devices) {
+        if (devices.size() == 1) return std::vector<LayerShare>{{0, 4}};
+        // Of three, the last two.
+        return devices.size() < 3 ? std::vector<LayerShare>{{0, 2}, {1, 2}}
+                                  : std::vector<LayerShare>{{1, 2}, {2, 2}};
+    };
+    Player player(options);
+    expect_steps(player, kToReady);
+    player.play("join c");
+    EXPECT_EQ(player.play("quiet 1"),
+              "stop as planned: workers are being taken in, prepare 2 on bc without a");
+    EXPECT_EQ(player.play("fail 2: broken"), "stop: broken");
+    EXPECT_EQ(player.play("time 5000"), "prepare 3 on bc");
+    EXPECT_EQ(player.play("leave c: gone"), "stop: worker c is lost: gone, prepare 4 on ab")
+        << "who is gone is not told";
+    EXPECT_EQ(player.play("leave b: gone"), "stop: worker b is lost: gone, prepare 5 on a");
 }
 
 TEST(Deployment, ASplitByHandIsNotAskedAbout) {

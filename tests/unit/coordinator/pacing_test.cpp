@@ -120,6 +120,21 @@ TEST(Pacing, DecodingLeavesPromptsHalfOfAStep) {
     EXPECT_GE(equal(1, 10s, 1ms).rows_beside({1, 0}, 0, 160ms), 1U);
 }
 
+TEST(Pacing, WhatAStepCostsAnywayLeavesPromptsHalfOfItToo) {
+    const Pacing pacing = equal(1, 60ms, 1ms);
+    EXPECT_NEAR(static_cast<double>(pacing.rows_beside({}, 0, 80ms)), 62, 1);
+    EXPECT_NEAR(static_cast<double>(pacing.rows_beside({}, 0, 160ms)), 100, 1);
+}
+
+TEST(Pacing, RowsWithinAStepAreThoseOfTheSlowestStage) {
+    const Pacing pacing({stage(10ms, 1ms), stage(20ms, 2ms)}, 4, 512);
+    EXPECT_EQ(pacing.rows_within(60ms, {}, 0), 20U);
+    EXPECT_EQ(pacing.rows_within(60ms, {5, 0}, 0), 15U);
+    EXPECT_EQ(pacing.rows_within(10ms, {}, 0), 0U);
+    EXPECT_EQ(pacing.rows_within(10s, {512, 0}, 0), 0U);
+    EXPECT_EQ(pacing.full_chunk(0), 20ms + kFullChunk * 2ms);
+}
+
 TEST(Pacing, ChunksBalanceTheBubbleAgainstTheBaseCost) {
     // One stage has no bubble: the largest chunks, but for two percent.
     EXPECT_GE(equal(1, 24ms, 3ms).chunk(512, 0, 512), 256U);

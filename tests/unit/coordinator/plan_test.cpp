@@ -75,7 +75,7 @@ TEST_P(Splits, CoverTheModelOnceInOrder) {
         EXPECT_EQ(stage.address, "host" + std::to_string(stage.node.value - 1) + ":9");
     }
     EXPECT_EQ(next, s.layers);
-    EXPECT_EQ(plan->max_in_flight, 2 * plan->stages.size() + 2);
+    EXPECT_EQ(plan->max_in_flight, most_in_flight(plan->stages.size()));
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "coordinator/core/plan.h"
 #include "tests/support/fake_speculation.h"
 #include "tests/unit/coordinator/timed_pipeline.h"
 
@@ -24,7 +25,7 @@ TokenId true_token(std::uint32_t position) {
 
 PipelineLimits limits_of(std::size_t stages, std::size_t pages = 64) {
     return {.stages = stages,
-            .max_in_flight = 2 * stages + 2,
+            .max_in_flight = most_in_flight(stages),
             .max_batch_rows = 16,
             .kv_pages = pages,
             .page_tokens = 4,

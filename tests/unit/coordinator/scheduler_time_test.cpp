@@ -142,6 +142,22 @@ TEST(SchedulerTime, OfPromptsThatComeTogetherTheFirstIsAsFastAsAlone) {
     }
 }
 
+/// Rows of a long prompt that came just behind it fill the batch of a short one, but no further
+/// than the full chunk by which its fair share is judged.
+TEST(SchedulerTime, AShortPromptWaitsForNoMoreThanAFullChunkOfTheOneBehindIt) {
+    const std::vector<StageCost> stage{{.curve = CostCurve(2ms, 60us), .hop = 100us}};
+    TimedPipeline p(stage, limits_for(1, 8));
+    p.submit_at(0s, 1, ask(1, 20, 2000));
+    p.submit_at(1s, 2, ask(2, 5, 8));
+    p.submit_at(1s, 3, ask(3, 2000, 8));
+    p.run_until(60s);
+    const auto full = stage[0].curve.time(kFullChunk);
+    const auto step = stage[0].curve.time(1);
+    EXPECT_LE(p.clients[2].first_token(), full + step + 1ms);
+    // They are worth their place: the long one is not put off by the short one.
+    EXPECT_LE(p.clients[3].first_token(), 2 * stage[0].curve.time(1000) + full);
+}
+
 TEST(SchedulerTime, TwoStagesFeedAPromptNearlyTwiceAsFast) {
     nanoseconds times[2];
     for (const std::size_t stages : {1U, 2U}) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "coordinator/core/plan.h"
+
 namespace potluck::simulate {
 namespace {
 
@@ -53,6 +55,18 @@ TEST(MicroBatching, TheBestIsTheBestOfAll) {
     EXPECT_NEAR(result->keys_per_row, 16 + 64 + 32, 16);
     EXPECT_GT(result->ratio(), 0.5);
     EXPECT_LT(result->ratio(), 1.05);
+}
+
+/// Links of 1.5 ms between steps of 0.64 ms: batches wait nowhere and are on their way for long.
+TEST(MicroBatching, LongLinksTakeMoreBatches) {
+    SimulationOptions options;
+    const auto cost = StageCost::linear(400us, 60us);
+    options.pipeline = {.stages = {4, cost}, .links = {5, {.delay = 1500us}}};
+    options.limits.max_in_flight = coordinator::most_in_flight(4);
+    const auto result = compare_micro_batching(options, {.users = 64});
+    ASSERT_TRUE(result) << result.error().message;
+    EXPECT_GT(result->best.micro_batches, 10U);
+    EXPECT_GT(result->ratio(), 0.99);
 }
 
 TEST(MicroBatching, AloneThereIsNothingToDecide) {

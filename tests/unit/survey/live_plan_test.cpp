@@ -100,6 +100,28 @@ TEST(LivePlan, OneUserIsServedByTheFastestAlone) {
     EXPECT_THAT(machines.left_out[1], HasSubstr("c/0 cpu: "));
 }
 
+TEST(LivePlan, AServedStepCountsMoreThanAProbe) {
+    Machines machines;
+    machines.add(1);
+    machines.add(2);
+    EXPECT_EQ(machines.chosen(wish(planner::Objective::kDecode)), "b:12");
+    const auto alone = [&](std::uint32_t node) {
+        Plan plan;
+        plan.stages.resize(1);
+        plan.stages[0].node = NodeId(node);
+        plan.stages[0].part.end = 12;
+        return predict(model(), machines.surveyed, plan, wish(planner::Objective::kDecode)).value();
+    };
+    const auto before = alone(2);
+    ASSERT_THAT(before.stages_s, SizeIs(1));
+    EXPECT_NEAR(before.stages_s[0] + before.way_s, 1 / before.decode_tps, 1e-12);
+    machines.surveyed.slowness[{NodeId(2), 0}] = 3;
+    const auto after = alone(2);
+    EXPECT_NEAR(after.stages_s[0], 3 * before.stages_s[0], 1e-12);
+    EXPECT_NEAR(after.way_s, before.way_s, 1e-12);
+    EXPECT_EQ(machines.chosen(wish(planner::Objective::kDecode)), "a:12");
+}
+
 TEST(LivePlan, WhoAsksForAllGetsAll) {
     Machines machines;
     for (int i = 0; i < 3; ++i)

@@ -29,8 +29,16 @@ TEST(MeasuredSpeed, AWholeTripCountsMoreThanItsStages) {
     speed.observe_trip(milliseconds(999));
     EXPECT_DOUBLE_EQ(speed.decode_tps(), 100);
     speed.observe_trip(milliseconds(20));
+    EXPECT_DOUBLE_EQ(speed.way_s(), 0.010);
     speed.observe_trip(milliseconds(30));
     EXPECT_DOUBLE_EQ(speed.decode_tps(), 40);
+    EXPECT_DOUBLE_EQ(speed.stage_s(0), 0.010);
+    EXPECT_DOUBLE_EQ(speed.way_s(), 0.015);
+    EXPECT_EQ(speed.shallow_steps(0), 1U);
+    EXPECT_EQ(speed.shallow_steps(1), 0U);
+    speed.observe(StageIndex(0), {.rows = 1, .keys = kFewKeys + 1, .time = milliseconds(20)});
+    EXPECT_DOUBLE_EQ(speed.stage_s(0), 0.015) << "deep or not, that is what it takes";
+    EXPECT_DOUBLE_EQ(speed.shallow_s(0), 0.010);
 }
 
 TEST(MeasuredSpeed, ALongPromptGoesByTheSlowestStage) {
