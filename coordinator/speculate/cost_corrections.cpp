@@ -71,21 +71,6 @@ void RoundTimes::foretell(const Draft& draft, const SpeculationCosts& costs) {
     foretold_first_ = several ? costs.together[i] : costs.plain;
 }
 
-nanoseconds RoundTimes::believed(const RoundVerdict& round,
-                                 const CostCorrections& corrections) const {
-    const auto times = [](nanoseconds foretold, double ratio) {
-        return nanoseconds(static_cast<nanoseconds::rep>(to_double(foretold) * ratio));
-    };
-    if (round.shape == DraftShape::kTogether) {
-        const nanoseconds foretold = round.drafted > 0 ? foretold_ : round.plain;
-        return times(foretold, corrections.together.of(round.drafted)) +
-               (hindered_ ? corrections.behind_wrong() : nanoseconds{});
-    }
-    if (follows_) return times(foretold_, corrections.follows.of(job_));
-    const double unknown = corrections.together.of(job_ - 1);
-    return times(foretold_first_, corrections.begins.of(job_, unknown));
-}
-
 void RoundTimes::correct(const RoundVerdict& round, CostCorrections& corrections) {
     const bool together = round.shape == DraftShape::kTogether;
     const bool wrong = round.accepted < round.drafted;

@@ -52,8 +52,6 @@ class RoundTimes {
     void foretell(const Draft& draft, const SpeculationCosts& costs);
     /// Whether cancelled jobs may be in the way of the round that is under way.
     bool hindered() const { return hindered_; }
-    /// What the round that is over should have taken, by what is known so far; before correct().
-    nanoseconds believed(const RoundVerdict& round, const CostCorrections& corrections) const;
     void correct(const RoundVerdict& round, CostCorrections& corrections);
 
   private:

@@ -9,17 +9,11 @@
 // than was foretold. If it does, nothing is drafted for kFirstPause tokens, twice as many each
 // time, and after that only once B has grown. D is never taken below -B: early gains do not pay for
 // a long slow stretch.
-//
-// A round that takes half as long again as is believed of it, or longer, was held up: by memory
-// that was touched for the first time, by another process. It would have been without drafts, too.
-// So what it takes beyond that is charged only when the next round with drafts is held up as well:
-// what comes singly was chance, what stays is what drafts cost here.
 
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 
 namespace potluck::coordinator {
 
@@ -30,17 +24,15 @@ class DebtAccount {
     static constexpr std::size_t kFirstPause = 16, kLongestPause = 512;  ///< tokens
 
     /// A round that brought `tokens`; `plain`: of one without drafts at this moment; `elsewhere`:
-    /// what drafting took beside it and before it; `believed`: what it should have taken, 0: not
-    /// known.
+    /// what drafting took beside it and before it.
     void round(nanoseconds took, nanoseconds plain, std::size_t tokens, bool drafted,
-               nanoseconds elsewhere = {}, nanoseconds believed = {}) {
+               nanoseconds elsewhere = {}) {
         elapsed_ += took;
         plain_ = plain;
         if (!drafted && elsewhere == nanoseconds{}) return;
         nanoseconds lost = elsewhere;
         if (drafted) lost += took - static_cast<std::int64_t>(tokens) * plain;
         total_ += lost;
-        if (drafted) lost += chance(took, believed);
         debt_ = std::max(debt_ + lost, -bound());
         if (debt_ > bound()) {
             wait_ = pause_;
@@ -70,22 +62,7 @@ class DebtAccount {
     nanoseconds total() const { return total_; }
 
   private:
-    /// What is not charged now of a round that was held up, below 0; or what is charged of the last
-    /// one, because this one was, too.
-    nanoseconds chance(nanoseconds took, nanoseconds believed) {
-        const nanoseconds longer = took - 3 * believed / 2;
-        const nanoseconds last = std::exchange(held_up_, nanoseconds{});
-        if (believed <= nanoseconds{} || longer <= nanoseconds{}) return {};
-        if (last > nanoseconds{}) {
-            held_up_ = nanoseconds(1);  // charged, but the next one is not the first
-            return last > nanoseconds(1) ? last : nanoseconds{};
-        }
-        held_up_ = longer;
-        return -longer;
-    }
-
     nanoseconds debt_{}, total_{}, elapsed_{}, plain_{};
-    nanoseconds held_up_{};  ///< of the last round with drafts, not charged; 1 ns: charged
     std::size_t pause_ = kFirstPause;
     std::size_t wait_ = 0;
 };

@@ -22,13 +22,10 @@ constexpr std::size_t kReadPerCall = 512;  ///< tokens of a long prompt
 /// it costs may change.
 constexpr std::uint32_t kTooDear = 64;
 constexpr std::size_t kMostUntold = 64;  ///< tokens that patient drafters have not heard of
-/// A guess of so much evidence that goes on well is kept while enough of its tokens are left: so
-/// many, or twice what the last draft took of it. Another one may cost more than a row.
+/// A guess of so much evidence that goes on well is kept while so many of its tokens are left.
 constexpr std::uint32_t kSettled = 8;
-constexpr std::size_t kEnoughLeft = 48, kLeastLeft = 24;
-/// Jobs ahead are begun only if they are better than a round together by so much, and given up for
-/// one that is: what they hinder one another shows only in rounds that teach nothing else, and what
-/// is cancelled costs heat.
+constexpr std::size_t kEnoughLeft = 48;
+/// Jobs ahead are given up for a round together if that is better by so much.
 constexpr double kToSwitch = 1.15;
 
 enum class Why : std::uint8_t { kNone, kReading, kNoIdea, kCosts, kUnsure, kDebt, kPays };
@@ -139,7 +136,7 @@ class Speculator final : public Speculation {
     std::uint32_t strength(std::uint64_t number, const Sequence& s) const;
     std::size_t look(std::uint64_t number, Sequence& s);
     void in_vain(std::uint64_t number, Sequence& s, Why why);
-    void guess(std::uint64_t number, Source& source, std::size_t enough_left);
+    void guess(std::uint64_t number, Source& source);
     std::span<const Chance> chances_of(const Source& source, Origin origin, std::uint32_t evidence,
                                        std::size_t tokens);
     bool may_pay(const Source& source, Sequence& s);
@@ -290,7 +287,7 @@ std::size_t Speculator::look(std::uint64_t number, Sequence& s) {
         // Half of what may be lost is left for rounds, unless nobody else drafts.
         arms_[source.arm].drafter->allow(
             number, s.debt.allowance() - (s.named ? nanoseconds{} : s.debt.bound() / 4));
-        guess(number, source, std::clamp(2 * s.bet.length, kLeastLeft, kEnoughLeft));
+        guess(number, source);
         if (source.rest().empty()) continue;
         any = true;
         if (s.named || may_pay(source, s)) s.longest = std::max(s.longest, source.rest().size());
@@ -306,8 +303,8 @@ void Speculator::in_vain(std::uint64_t number, Sequence& s, Why why) {
 }
 
 /// What a drafter says behind the certain tokens; scored when they come.
-void Speculator::guess(std::uint64_t number, Source& source, std::size_t enough_left) {
-    if (source.evidence() >= kSettled && source.rest().size() >= enough_left) return;
+void Speculator::guess(std::uint64_t number, Source& source) {
+    if (source.evidence() >= kSettled && source.rest().size() >= kEnoughLeft) return;
     source.forget();
     arms_[source.arm].drafter->propose(number, {}, options_.longest_draft, source.guess);
 }
@@ -378,7 +375,7 @@ std::optional<Offer> Speculator::best_offer(Sequence& s, std::span<const TokenId
                 best_missed = std::max(best_missed, bet.gain);
                 continue;
             }
-            const bool keeps = can_change == (shape == DraftShape::kTogether);
+            const bool keeps = !can_change && shape == DraftShape::kAhead;
             const double score = bet.gain * (keeps ? kToSwitch : 1);
             if (!best || score > best->score) best = {i, shape, bet, score};
         }
@@ -472,13 +469,12 @@ void Speculator::verdict(std::uint64_t number, const RoundVerdict& round) {
     const bool together = round.shape == DraftShape::kTogether;
     // What a plain round takes longer behind cancelled jobs was lost by drafting.
     const bool counts = round.drafted > 0 || !together || s.times.hindered();
-    const nanoseconds believed = s.times.believed(round, corrections_);
     s.times.correct(round, corrections_);
     // What one token really takes, by the rounds without drafts.
     const auto plain = nanoseconds(static_cast<nanoseconds::rep>(
         static_cast<double>(round.plain.count()) * corrections_.together.of(0)));
     s.debt.round(round.took, plain, together ? 1 + round.accepted : round.tokens, counts,
-                 take_charges(number, s), believed);
+                 take_charges(number, s));
     if (round.drafted == 0) return;
     auto& report = s.report;
     ++report.rounds;

@@ -373,56 +373,5 @@ TEST(DebtAccount, PausesDoubleAndEarlyGainsAreCapped) {
     EXPECT_TRUE(debt.open());
 }
 
-TEST(DebtAccount, ARoundThatWasHeldUpIsChargedOnlyIfTheNextOneIsToo) {
-    DebtAccount debt;
-    // Three tokens in 20 ms, as believed; then something else took 100 ms.
-    debt.round(120ms, 10ms, 3, true, {}, 20ms);
-    EXPECT_EQ(debt.debt(), 0ms);  // half as long again
-    EXPECT_EQ(debt.total(), 90ms);
-    EXPECT_TRUE(debt.open());
-    debt.round(20ms, 10ms, 1, true, {}, 20ms);
-    EXPECT_EQ(debt.debt(), 10ms);
-    debt.round(120ms, 10ms, 3, true, {}, 20ms);  // the first again
-    EXPECT_EQ(debt.debt(), 10ms);
-    debt.round(100ms, 10ms, 3, true, {}, 20ms);
-    EXPECT_EQ(debt.debt(), 170ms);  // 70 of this one and 90 of the one before
-    debt.round(100ms, 10ms, 3, true, {}, 20ms);
-    EXPECT_EQ(debt.debt(), 240ms);  // and so on
-    EXPECT_EQ(debt.total(), 90ms + 10ms + 90ms + 70ms + 70ms);
-}
-
-/// What another process takes once, in the middle of a copy, must not end the drafting.
-TEST(Speculator, OneRoundThatWasHeldUpEndsNothing) {
-    const auto speculator = make_speculator({});
-    std::vector<nanoseconds> together;
-    for (int k = 0; k <= 64; ++k)
-        together.push_back(10ms + k * 500us);
-    const SpeculationCosts costs{.plain = 10ms, .slowest = 10ms, .together = together};
-    std::vector<TokenId> text;
-    for (TokenId i = 0; i < 200; ++i)
-        text.push_back(100 + i);
-    speculator->begin(1, TenantId{}, text, "suffix");
-    std::size_t at = 0;
-    const auto say = [&](std::size_t n) {
-        for (; n > 0; --n)
-            speculator->observe(1, std::span(text).subspan(at++, 1));
-    };
-    say(6);
-    std::size_t drafted_after = 0;
-    for (int round = 0; round < 6; ++round) {
-        const Draft draft = speculator->propose(1, {}, 8, costs);
-        const std::size_t n = draft.tokens.size();
-        if (round > 0) drafted_after += n;
-        const auto took = together[n] + (round == 0 ? 300ms : 0ms);
-        say(n + 1);
-        speculator->verdict(1, {.drafted = static_cast<std::uint32_t>(n),
-                                .accepted = static_cast<std::uint32_t>(n),
-                                .tokens = static_cast<std::uint32_t>(n + 1),
-                                .took = took,
-                                .plain = 10ms});
-    }
-    EXPECT_GT(drafted_after, 20U);
-}
-
 }  // namespace
 }  // namespace potluck::coordinator
