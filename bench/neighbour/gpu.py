@@ -112,6 +112,7 @@ class Busy:
     def __init__(self, command: str):
         self.command = command
         self.child, self.began, self.computes = None, None, None
+        self.ended = False  # by us
         if not command:
             self.start([sys.executable, "-c", TORCH])
 
@@ -151,6 +152,7 @@ class Busy:
     def end(self):
         if not self.running():
             return
+        self.ended = True
         os.killpg(self.child.pid, signal.SIGTERM)
         try:
             self.child.wait(10)
@@ -260,7 +262,7 @@ def main() -> int:
                 good = trial(h, busy, o)
             except (client.Failure, home.Failure) as e:
                 print(f"gpu: {e}\nwhat {WATCHED} said:\n{h.workers[WATCHED].text()[-1500:]}", file=sys.stderr)
-                return 3 if busy.began and busy.running() else 1
+                return 3 if busy.began and (busy.running() or busy.ended) else 1
     except (client.Failure, home.Failure, OSError, subprocess.CalledProcessError) as e:
         print(f"gpu: {e}", file=sys.stderr)
         return 1

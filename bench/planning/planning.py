@@ -108,6 +108,8 @@ def even_split(layers: int, stages: int) -> str:
 
 
 def of(measured: float, predicted: float) -> str:
+    if not predicted:
+        return f"{measured:7.2f} (not foretold)"
     return f"{measured:7.2f} ({measured / predicted - 1:+.0%})"
 
 
@@ -149,7 +151,9 @@ def spread(pairs: list[list[Outcome]]):
     for what, outcomes in zip(("the planner's cut", "the cut by memory"), zip(*pairs)):
         for by, expected in (("probes", [r.predicted.decode for r in outcomes]),
                              ("first steps", [r.corrected for r in outcomes])):
-            off = sorted(r.client.decode / e - 1 for r, e in zip(outcomes, expected))
+            off = sorted(r.client.decode / e - 1 for r, e in zip(outcomes, expected) if e)
+            if not off:
+                continue
             near = sum(abs(e) <= NEAR for e in off)
             print(f"one user, {what}, predicted by {by}, {len(off)} starts: {off[0]:+.0%} to "
                   f"{off[-1]:+.0%}, median {median(off):+.0%}; {near} within {NEAR:.0%}", flush=True)

@@ -168,7 +168,6 @@ void Deployment::prepare(Plan plan, DeploymentActions& actions) {
     std::vector<NodeId> left_out;
     for (const NodeId node : told_)
         if (!pending_.contains(node)) left_out.push_back(node);
-    told_.clear();
     for (const auto& [node, awaited] : pending_)
         told_.insert(node);
     actions.push_back(PrepareNodes{*plan_, std::move(left_out)});
@@ -369,6 +368,7 @@ void Deployment::maybe_start(DeploymentActions& actions) {
     held_.clear();
     for (const auto& stage : plan_->stages)
         held_.insert(stage.node);
+    told_ = held_;
     actions.push_back(StartPipeline{*plan_});
 }
 

@@ -12,8 +12,7 @@
 //   one of them cannot, the same plan is made again with nothing kept. What a pipeline had is kept
 //   by the plan after it or by none.
 // - A node that had a stage and gets none in the next plan is told that plan too, so that it gives
-//   its stage and the pages back. It may be wanted again, so that its
-//   weights stay.
+//   its stage and the pages back. Its weights stay: it may be wanted again.
 // - A node that must not be used for a while leaves the plan at once, as if it were lost, but that
 //   is not held against it. Its pages are lost.
 // - What fails is tried again, later each time: a node that could not load its part, or went soon
@@ -199,7 +198,7 @@ class Deployment {
     std::optional<Plan> plan_;
     std::optional<Plan> served_;  ///< the last that was started, until another one is prepared
     std::set<NodeId> held_;       ///< nodes of `served_` that have been here, and in use, since
-    std::set<NodeId> told_;       ///< of the last plan, and here since
+    std::set<NodeId> told_;       ///< of the plans since the last that was started, and here since
     std::uint64_t last_epoch_ = 0;
     bool was_ready_ = false;
     nanoseconds ready_since_{};

@@ -109,11 +109,15 @@ std::size_t Pacing::depth(const Load& load) const {
 std::size_t Pacing::rows_beside(const Load& load, std::uint64_t keys_per_row,
                                 nanoseconds budget) const {
     if (load.rows >= max_rows_) return 0;
-    const std::size_t typical = std::max(load.rows, kTypicalRows);
-    const auto round = static_cast<std::int64_t>(depth({typical, typical * keys_per_row}));
     const Load before = load.rows > 0 ? load : Load{1, keys_per_row};
-    const nanoseconds step = std::max(budget / round, 2 * slowest(before));
+    const nanoseconds step = std::max(step_within(budget, load, keys_per_row), 2 * slowest(before));
     return std::max<std::size_t>(rows_within(step, load, keys_per_row), 1);
+}
+
+nanoseconds Pacing::step_within(nanoseconds budget, const Load& load,
+                                std::uint64_t keys_per_row) const {
+    const std::size_t typical = std::max(load.rows, kTypicalRows);
+    return budget / static_cast<std::int64_t>(depth({typical, typical * keys_per_row}));
 }
 
 std::size_t Pacing::rows_within(nanoseconds step, const Load& load,
@@ -153,7 +157,10 @@ std::size_t Pacing::chunk(std::size_t rows, std::uint64_t keys_per_row, std::siz
 
 nanoseconds Pacing::full_chunk(std::uint64_t keys_per_row) const {
     const std::size_t rows = std::min(kFullChunk, max_rows_);
-    return slowest({rows, rows * keys_per_row});
+    nanoseconds longest{};
+    for (const auto& stage : stages_)
+        longest = std::max(longest, stage.curve.time(rows, rows * keys_per_row));
+    return longest;
 }
 
 double Pacing::prefill_rate() const {

@@ -66,13 +66,15 @@ class Pacing {
     /// the next token and a round of the pipeline may take `budget`. Prompts get at least half of a
     /// step's time, so that neither decoding nor what each step costs anyway starves them.
     std::size_t rows_beside(const Load& load, std::uint64_t keys_per_row, nanoseconds budget) const;
-    /// Rows that may join `load` while no stage takes longer than `step`.
+    /// What a step may take while a round of the pipeline takes `budget`.
+    nanoseconds step_within(nanoseconds budget, const Load& load, std::uint64_t keys_per_row) const;
+    /// Rows that may join `load` while no stage computes for longer than `step`.
     std::size_t rows_within(nanoseconds step, const Load& load, std::uint64_t keys_per_row) const;
     /// Rows per batch with which `rows` of prompts are through soonest when nobody decodes: small
     /// chunks fill and drain the stages quickly, large ones repeat a step's base cost less often.
     /// The smallest of those within a percent of the best.
     std::size_t chunk(std::size_t rows, std::uint64_t keys_per_row, std::size_t most) const;
-    /// What a full chunk of prompts takes the slowest stage.
+    /// For how long the slowest stage computes a full chunk of prompts.
     nanoseconds full_chunk(std::uint64_t keys_per_row) const;
     /// Rows of prompts per second when nobody decodes.
     double prefill_rate() const;

@@ -84,7 +84,8 @@ void Scheduler::plan_decoding(Survey& survey) {
     if (!survey.prompts.empty()) {
         // Prompts need room, and where a chunk pays for the step anyway, rows beside it are cheap.
         const std::uint64_t keys = survey.keys_per_user();
-        share = std::max(share, pacing_->rows_beside({}, keys, options_.step_budget / 2));
+        const nanoseconds step = pacing_->step_within(options_.step_budget / 2, {}, keys);
+        share = std::max(share, pacing_->rows_within(step, {}, keys));
         most -= std::max<std::size_t>(most / 4, 1);
         if (limits_.max_batch_rows == 1) most = next_batch_ % 2;
     }
@@ -203,6 +204,8 @@ void Scheduler::plan_prompts(Survey& survey) {
     for (Sequence* sequence : survey.prompts) {
         if (left == 0 || ++looked_at > kMostPrompts) return;
         if (sequence->paused) continue;  // for one that decodes, a moment ago
+        // Whoever gets no row stays as it is: must_not_wait looks for those.
+        if (first_token && pacing_->rows_within(*first_token, survey.load, keys) == 0) return;
         if (!sequence->is_open() && !open(*sequence, survey)) continue;
         if (first_token) {
             const std::uint64_t middle = sequence->fed + std::min(left, sequence->to_feed()) / 2;

@@ -227,6 +227,7 @@ Status ClusterKnowledge::on_plan(const Plan& plan) {
     predicted_.reset();
     predicted_at_start_.reset();
     corrected_decode_tps_ = 0;
+    begins_ = true;
     if (parts_) {
         if (const auto speed = predict(*parts_, surveyed_, plan, wish_)) predicted_ = *speed;
         PlanWish at_start = wish_;
@@ -285,9 +286,8 @@ void ClusterKnowledge::observe(StageIndex stage, const StepSample& sample) {
 void ClusterKnowledge::on_sent(const Batch& batch) {
     lone_since_.reset();
     // Before the first batch all that is measured are the first steps.
-    if (corrected_decode_tps_ == 0 && predicted_ && predicted_at_start_ && !measured_.warm()) {
+    if (std::exchange(begins_, false) && predicted_ && predicted_at_start_)
         corrected_decode_tps_ = corrected_decode_tps(*predicted_, *predicted_at_start_, measured_);
-    }
     if (++in_flight_ == 1 && batch.rows.size() == 1) lone_since_ = Clock::now();
 }
 

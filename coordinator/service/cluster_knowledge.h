@@ -129,6 +129,7 @@ class ClusterKnowledge {
     std::optional<planner::Prediction> predicted_;
     std::optional<planner::Prediction> predicted_at_start_;  ///< behind no token
     double corrected_decode_tps_ = 0;  ///< by the first steps of the stages; 0: not known
+    bool begins_ = false;              ///< no batch of the plan was sent yet
     Epoch epoch_;
     MeasuredSpeed measured_;
     Lessons lessons_;  ///< of what was measured, for the next plan

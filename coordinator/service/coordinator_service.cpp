@@ -348,7 +348,7 @@ void CoordinatorService::Impl::start_pipeline(const Plan& plan) {
                      .kept = kept_pages(plan)},
                     actions);
     for (const auto& [stage, sample] : std::exchange(early_samples, {}))
-        observe(stage, sample);
+        scheduler.observe(stage, sample);
     act(actions);
     // Whoever waits or was in the middle of an answer shows it as well.
     if (scheduler.in_flight() > 0) return;

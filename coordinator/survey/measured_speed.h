@@ -35,8 +35,6 @@ class MeasuredSpeed {
         return stage < stages_.size() ? stages_[stage].one_row_s.value : 0;
     }
     double way_s() const;
-    /// Whether a whole trip was seen.
-    bool warm() const { return warm_; }
     /// What a stage takes for one row behind few tokens, and the steps that this is the mean of
     /// (those long ago are not counted); 0: not known.
     double shallow_s(std::size_t stage) const {

@@ -59,7 +59,8 @@ double best_time(const std::vector<std::size_t>& right, double per_row) {
     for (std::size_t i = right.size() - 1; i-- > 0;) {
         from[i] = 1 + from[i + 1];
         for (std::size_t k = 1; k <= right[i]; ++k)
-            from[i] = std::min(from[i], 1 + per_row * static_cast<double>(k) + from[i + 1 + k]);
+            from[i] = std::min(from[i], 1 + per_row * static_cast<double>(k) +
+                                            from[std::min(i + 1 + k, right.size() - 1)]);
     }
     return from.empty() ? 0 : from.front();
 }

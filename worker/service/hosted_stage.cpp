@@ -11,7 +11,7 @@ namespace {
 
 // Bounds on what a plan may ask of one worker.
 constexpr std::uint32_t kMaxStages = 1024;
-constexpr std::uint32_t kMaxInFlight = 1024;
+constexpr std::uint32_t kMaxInFlight = 4 * kMaxStages + 4;
 constexpr std::uint32_t kMaxBatchRows = 1U << 14;
 
 }  // namespace
