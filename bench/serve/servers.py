@@ -1,7 +1,6 @@
 """The servers that are measured: `potluck up` and its workers, and the peer with many sequences."""
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,21 +18,14 @@ READY_S = 120.0
 LATE = "longer than its pace"  # what a paced worker says that could not keep it
 
 
-class Cluster:
-    """`potluck up` with these arguments, from its first token on until the end of a `with`. With
-    `cores` its threads that compute are bound to the first of them, one each."""
+class Program:
+    """A program whose output goes into a file, from its start until the end of a `with`."""
 
-    def __init__(self, program: str, arguments: list[str], cores: set[int] | None = None):
-        self.command = [program, "up", "--port", "0", *arguments, *(["--pin"] if cores else [])]
+    def __init__(self, command: list[str]):
+        self.command = command
         self.log = tempfile.TemporaryFile(mode="w+b")
-        with kept_to(cores):
-            self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log,
-                                          stderr=subprocess.STDOUT)
-        try:
-            self.port = self._wait_until_ready()
-        except BaseException:
-            self.close()
-            raise
+        self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log,
+                                      stderr=subprocess.STDOUT)
 
     def __enter__(self):
         return self
@@ -44,6 +36,30 @@ class Cluster:
     def text(self) -> str:
         size = os.fstat(self.log.fileno()).st_size
         return os.pread(self.log.fileno(), size, 0).decode(errors="replace")
+
+    def close(self):
+        if self.child.poll() is None:
+            self.child.terminate()
+            try:
+                self.child.wait(20)
+            except subprocess.TimeoutExpired:
+                self.child.kill()
+                self.child.wait()
+        self.log.close()
+
+
+class Cluster(Program):
+    """`potluck up` with these arguments, from its first token on until the end of a `with`. With
+    `cores` its threads that compute are bound to the first of them, one each."""
+
+    def __init__(self, program: str, arguments: list[str], cores: set[int] | None = None):
+        with kept_to(cores):
+            super().__init__([program, "up", "--port", "0", *arguments, *(["--pin"] if cores else [])])
+        try:
+            self.port = self._wait_until_ready()
+        except BaseException:
+            self.close()
+            raise
 
     def _wait_until_ready(self) -> int:
         until = time.monotonic() + READY_S
@@ -70,16 +86,6 @@ class Cluster:
         if LATE in self.text():
             raise Failure("a paced worker could not keep its pace: give it more time or a smaller model")
         return load
-
-    def close(self):
-        if self.child.poll() is None:
-            self.child.send_signal(signal.SIGTERM)
-            try:
-                self.child.wait(20)
-            except subprocess.TimeoutExpired:
-                self.child.kill()
-                self.child.wait()
-        self.log.close()
 
 
 class PeerServer:

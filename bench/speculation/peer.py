@@ -9,20 +9,18 @@ figures are. Nothing is downloaded: give it any llama-server that you built.
 import argparse
 import http.client
 import json
-import os
 import re
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from speculation import Answer, Failure, ask, own_seconds, processes  # noqa: E402
-from servers import Cluster  # noqa: E402
+from speculation import Answer, Failure, ask, own_seconds, processes, streamed  # noqa: E402
+from servers import Cluster, Program  # noqa: E402
 
 READY_S = 60
 # The n-gram pool with the parameters of the published figures, as llama.cpp and ik_llama.cpp spell them.
@@ -31,38 +29,19 @@ NGRAM_MOD = ("--spec-type ngram-mod --spec-ngram-mod-n-match 24 --spec-ngram-mod
 NGRAM_MOD_IK = "--spec-type ngram-mod:n_max=48,n_min=12,ngram_size_n=24"
 
 
-class PeerServer:
-    """A llama-server on a port of its own until the end of a `with`."""
+class LlamaServer(Program):
+    """A llama-server on a port of its own, once it is ready, until the end of a `with`."""
 
     def __init__(self, command: list[str]):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.log = tempfile.TemporaryFile(mode="w+b")
-        self.command = [*command, "--host", "127.0.0.1", "--port", str(self.port)]
-        self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log,
-                                      stderr=subprocess.STDOUT)
-
-    def __enter__(self):
+        super().__init__([*command, "--host", "127.0.0.1", "--port", str(self.port)])
         try:
             self._wait_until_ready()
         except BaseException:
-            self.__exit__()
+            self.close()
             raise
-        return self
-
-    def __exit__(self, *_):
-        self.child.terminate()
-        try:
-            self.child.wait(20)
-        except subprocess.TimeoutExpired:
-            self.child.kill()
-            self.child.wait()
-        self.log.close()
-
-    def text(self) -> str:
-        size = os.fstat(self.log.fileno()).st_size
-        return os.pread(self.log.fileno(), size, 0).decode(errors="replace")
 
     def _wait_until_ready(self):
         until = time.monotonic() + READY_S
@@ -82,26 +61,12 @@ class PeerServer:
     def ask(self, prompt: str, tokens: int) -> Answer:
         body = {"prompt": prompt, "n_predict": tokens, "temperature": 0, "top_k": 1, "stream": True,
                 "cache_prompt": False}
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=170)
-        connection.request("POST", "/completion", json.dumps(body),
-                           {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        if response.status != 200:
-            raise Failure(f"the peer: {response.read().decode(errors='replace')}")
-        text, timings, first = "", None, None
-        while line := response.readline():
-            if not line.startswith(b"data: {"):
-                continue
-            if first is None:
-                first = time.monotonic()
-            event = json.loads(line[6:])
-            text += event.get("content", "")
-            timings = event.get("timings") or timings
-        end = time.monotonic()
-        connection.close()
+        events, seconds = streamed(self.port, "/completion", body)
+        timings = next((e["timings"] for e in reversed(events) if e.get("timings")), None)
         if timings is None or timings["predicted_n"] < 2:
             raise Failure(f"the peer: too short an answer to {prompt[-40:]!r}")
-        return Answer(text, timings["predicted_n"], end - first, timings)
+        text = "".join(e.get("content", "") for e in events)
+        return Answer(text, timings["predicted_n"], seconds, timings)
 
 
 def measure(options) -> None:
@@ -115,8 +80,8 @@ def measure(options) -> None:
     own_clock = {name: [[] for _ in prompts] for name in names[2:]}
     same = {"potluck": 0, "peer": 0, "both": 0}
     for round_ in range(options.rounds):
-        with Cluster(options.potluck, ours) as server, PeerServer(peer) as plain, \
-                PeerServer([*peer, *options.drafts]) as drafting:
+        with Cluster(options.potluck, ours) as server, LlamaServer(peer) as plain, \
+                LlamaServer([*peer, *options.drafts]) as drafting:
             ways = {names[0]: lambda p, n: ask(server.port, p, n, "off"),
                     names[1]: lambda p, n: ask(server.port, p, n, "auto"),
                     names[2]: plain.ask, names[3]: drafting.ask}

@@ -41,29 +41,34 @@ class Answer:
         return (self.tokens - 1) / self.seconds
 
 
-def ask(port: int, prompt: str, tokens: int, speculation: str, **more) -> Answer:
-    body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "stream": True,
-            "stream_options": {"include_usage": True}, "speculation": speculation} | more
+def streamed(port: int, path: str, body: dict) -> tuple[list[dict], float]:
+    """The events of an answer, and the seconds from the first of them to its end."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=170)
-    connection.request("POST", "/v1/completions", json.dumps(body))
+    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
     response = connection.getresponse()
     if response.status != 200:
         raise Failure(f"the server: {response.read().decode(errors='replace')}")
-    text, usage, first = "", None, None
+    events, first = [], None
     while line := response.readline():
         if not line.startswith(b"data: {"):
             continue
         if first is None:
             first = time.monotonic()
-        event = json.loads(line[6:])
-        text += "".join(choice["text"] for choice in event["choices"])
-        usage = event.get("usage") or usage
+        events.append(json.loads(line[6:]))
     end = time.monotonic()
     connection.close()
+    return events, end - (first or end)
+
+
+def ask(port: int, prompt: str, tokens: int, speculation: str, **more) -> Answer:
+    body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "stream": True,
+            "stream_options": {"include_usage": True}, "speculation": speculation} | more
+    events, seconds = streamed(port, "/v1/completions", body)
+    usage = next((e["usage"] for e in reversed(events) if e.get("usage")), None)
     if usage is None or usage["completion_tokens"] < 2:
         raise Failure(f"too short an answer to {prompt[-40:]!r}")
-    return Answer(text, usage["completion_tokens"], end - first,
-                  usage.get("speculation", {}))
+    text = "".join(choice["text"] for e in events for choice in e["choices"])
+    return Answer(text, usage["completion_tokens"], seconds, usage.get("speculation", {}))
 
 
 def pairs(options, workers: int, prompts: list[dict]) -> list[dict]:
